@@ -1,0 +1,323 @@
+/* blemish - surface-defect detection: train, judge and run SuperSimpleNet from C.
+ *
+ * Method: B. Rolih, M. Fucka, D. Skocaj, "No Label Left Behind" (2025, arXiv 2508.19060), called JIMS below, and
+ * its conference form "SuperSimpleNet" (ICPR 2024).
+ *
+ * Conventions
+ *  - Every function that can fail returns a BlemishStatus; BLEMISH_OK is 0, every failure is negative.
+ *  - Handles are opaque. A function that makes a handle stores one in *out even when it fails (except when memory
+ *    is short: then *out is NULL), so that blemish_*_error(handle) tells why; close it in either case.
+ *    blemish_*_close(NULL) does nothing.
+ *  - Functions without a handle take `char *error` (BLEMISH_ERROR_SIZE bytes, or NULL) for the same one-line text.
+ *  - Text is UTF-8, one line, without a newline: "file: field: what was found, what was expected".
+ *  - A handle is used by one thread at a time; different handles may be used by different threads at the same time.
+ *    Sessions opened from one model share its weights, so the model outlives its sessions.
+ *  - There is no global state. Memory reached through a handle belongs to the handle.
+ *  - Settings structs are filled by their _defaults function first; a program then changes what it cares about.
+ */
+#ifndef BLEMISH_H
+#define BLEMISH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define BLEMISH_API __attribute__((visibility("default")))
+#else
+#define BLEMISH_API
+#endif
+
+#define BLEMISH_ERROR_SIZE 1024
+
+typedef enum BlemishStatus {
+    BLEMISH_OK = 0,
+    BLEMISH_ERROR_ARGUMENT = -1,    /* the caller's arguments: a null pointer, an unknown name, a value out of range */
+    BLEMISH_ERROR_MEMORY = -2,      /* memory is short, or a size would overflow */
+    BLEMISH_ERROR_IO = -3,          /* a file could not be opened, read or written (disk full, no permission) */
+    BLEMISH_ERROR_FORMAT = -4,      /* a file is not what it should be: truncated, corrupt, hostile */
+    BLEMISH_ERROR_UNSUPPORTED = -5, /* understood, but this build or machine cannot do it */
+    BLEMISH_ERROR_INTERRUPTED = -6, /* the progress callback asked to stop; what was finished is kept */
+    BLEMISH_ERROR_NETWORK = -7,     /* a download failed */
+    BLEMISH_ERROR_INTERNAL = -8     /* a defect of the library */
+} BlemishStatus;
+
+/* "1.2.3": the version of the library that is running. */
+BLEMISH_API const char *blemish_version(void);
+
+/* ---- images ---------------------------------------------------------------------------------------------- */
+
+/* 8-bit interleaved pixels: row y starts at data + y * stride; channels is 1 (grey) or 3 (RGB). */
+typedef struct BlemishImage {
+    const uint8_t *data;
+    size_t width, height, stride;
+    int channels;
+} BlemishImage;
+
+/* Decodes a JPEG, PNG or TIFF file to RGB: grey is replicated, 16 bits scaled, alpha dropped, EXIF orientation
+ * honoured (spec 1). image->data is owned by the caller: blemish_image_free. */
+BLEMISH_API BlemishStatus blemish_image_load(BlemishImage *image, const char *path, char *error);
+BLEMISH_API void blemish_image_free(BlemishImage *image);
+
+/* ---- models ---------------------------------------------------------------------------------------------- */
+
+typedef struct BlemishModel BlemishModel;
+
+/* What a model file says of itself. Strings belong to the model. */
+typedef struct BlemishModelInfo {
+    const char *backbone;         /* "wide_resnet50_2", "resnet50", "resnet34", "resnet18" */
+    const char *variant;          /* "jims" or "icpr" */
+    const char *regime;           /* "unsupervised" or "supervised"; "none" before training */
+    size_t height, width;         /* network input, pixels */
+    size_t map_height, map_width; /* map logits (feature resolution), pixels */
+    float threshold;              /* score at and above which an image is a defect; in [0, 1] */
+    float pixel_threshold;        /* map value at and above which a pixel is part of a region; in [0, 1] */
+    const char *header_json;      /* the whole header: recipe, metrics, data fingerprint, program version */
+} BlemishModelInfo;
+
+/* Opens a model file (docs/model-file.md). The weights are copied, the file is not kept open. */
+BLEMISH_API BlemishStatus blemish_model_open(BlemishModel **out, const char *path);
+/* A model with untrained heads for an input of height x width (32 or more each). weights is a torchvision .pth, a
+ * .safetensors file or NULL; with NULL every parameter, the backbone's too, has its test value (a function of its
+ * name alone), which is what benchmarks run on. */
+BLEMISH_API BlemishStatus blemish_model_untrained(BlemishModel **out, const char *backbone, const char *weights,
+                                                  size_t height, size_t width);
+/* Writes the model file: to a temporary name, fsync, rename. */
+BLEMISH_API BlemishStatus blemish_model_save(BlemishModel *model, const char *path);
+BLEMISH_API BlemishModelInfo blemish_model_info(const BlemishModel *model);
+/* Sets the thresholds a session compares with and a saved file carries; both in [0, 1]. */
+BLEMISH_API BlemishStatus blemish_model_set_thresholds(BlemishModel *model, float threshold, float pixel_threshold);
+BLEMISH_API const char *blemish_model_error(const BlemishModel *model);
+BLEMISH_API void blemish_model_close(BlemishModel *model);
+
+/* ---- sessions: running a model --------------------------------------------------------------------------- */
+
+typedef struct BlemishSession BlemishSession;
+
+typedef enum BlemishPrecision {
+    BLEMISH_PRECISION_AUTO = 0, /* the fastest whose results stay within the stated tolerance: fp32 today */
+    BLEMISH_PRECISION_FP32 = 1,
+    BLEMISH_PRECISION_BF16 = 2 /* needs AVX512_BF16 or AMX; BLEMISH_ERROR_UNSUPPORTED elsewhere */
+} BlemishPrecision;
+
+typedef struct BlemishSessionSettings {
+    int threads;                /* worker threads; default 0 = as many as the processor has cores */
+    BlemishPrecision precision; /* default BLEMISH_PRECISION_AUTO */
+    size_t batch;               /* most images run at once; default 1 */
+} BlemishSessionSettings;
+
+BLEMISH_API void blemish_session_defaults(BlemishSessionSettings *settings);
+
+/* A connected part (8-connectivity) of the map at or above the pixel threshold, in pixels of the given image. */
+typedef struct BlemishRegion {
+    size_t x, y, width, height; /* bounding box */
+    size_t area;                /* pixels */
+    float peak;                 /* largest map value, in [0, 1] */
+} BlemishRegion;
+
+/* One image's result. Pointers belong to the session and are valid until its next run or close. */
+typedef struct BlemishResult {
+    float score;                     /* probability-like anomaly score in [0, 1] (sigmoid of the score logit) */
+    int defect;                      /* 1 when score >= the model's threshold */
+    float map_max;                   /* largest value of the map */
+    const float *map;                /* anomaly map in [0, 1], map_height x map_width, row-major (spec 7) */
+    size_t map_width, map_height;    /* the network's input size */
+    size_t image_width, image_height; /* the given image's size */
+} BlemishResult;
+
+/* settings may be NULL for the defaults. */
+BLEMISH_API BlemishStatus blemish_session_open(BlemishSession **out, const BlemishModel *model,
+                                               const BlemishSessionSettings *settings);
+/* Runs count images, 1 to settings.batch; results has room for count. */
+BLEMISH_API BlemishStatus blemish_session_run(BlemishSession *session, const BlemishImage *images, size_t count,
+                                              BlemishResult *results);
+/* Decodes and runs one file. */
+BLEMISH_API BlemishStatus blemish_session_run_file(BlemishSession *session, const char *path, BlemishResult *result);
+/* Resamples result->map bilinearly to the image's size: image_height x image_width floats in `map`, the caller's. */
+BLEMISH_API BlemishStatus blemish_session_map_at_image_size(BlemishSession *session, const BlemishResult *result,
+                                                            float *map);
+/* Regions of the image-size map at or above the model's pixel threshold, largest peak first. *regions belongs to the
+ * session until its next call of this function or its close. */
+BLEMISH_API BlemishStatus blemish_session_regions(BlemishSession *session, const BlemishResult *result,
+                                                  const BlemishRegion **regions, size_t *count);
+/* Writes the image with its map as a colour overlay and its region boxes (PNG). */
+BLEMISH_API BlemishStatus blemish_session_write_overlay(BlemishSession *session, const BlemishImage *image,
+                                                        const BlemishResult *result, const char *path);
+/* Writes the image-size map as a 32-bit float grey TIFF. */
+BLEMISH_API BlemishStatus blemish_session_write_map(BlemishSession *session, const BlemishResult *result,
+                                                    const char *path);
+BLEMISH_API const char *blemish_session_error(const BlemishSession *session);
+BLEMISH_API void blemish_session_close(BlemishSession *session);
+
+/* What a benchmark prints beside its times. */
+typedef struct BlemishSessionCost {
+    double gmac;           /* multiply-adds per image, in 1e9, as this library computes it */
+    double gmac_published; /* the same for the graph as published (heads at full feature resolution) */
+    const char *precision; /* "fp32" or "bf16" */
+    int threads;
+} BlemishSessionCost;
+BLEMISH_API BlemishSessionCost blemish_session_cost(const BlemishSession *session);
+
+/* ---- data sets ------------------------------------------------------------------------------------------- */
+
+typedef struct BlemishDataset BlemishDataset;
+
+typedef enum BlemishLabel { BLEMISH_LABEL_UNKNOWN = -1, BLEMISH_LABEL_GOOD = 0, BLEMISH_LABEL_DEFECT = 1 } BlemishLabel;
+typedef enum BlemishSplit { BLEMISH_SPLIT_TRAIN = 0, BLEMISH_SPLIT_TEST = 1 } BlemishSplit;
+
+typedef struct BlemishSample {
+    const char *path;
+    const char *mask_path; /* NULL where there is none */
+    const char *type;      /* defect type as the layout names it ("MT_Crack", "good"); never NULL */
+    BlemishLabel label;
+    BlemishSplit split;
+} BlemishSample;
+
+typedef struct BlemishDatasetSettings {
+    const char *layout;   /* "auto" (default), "mvtec", "magnetic-tile", "folder", "csv" */
+    const char *category; /* for layouts of several categories; default NULL: the only one, or dir itself */
+    double test_fraction; /* of each type, for layouts without a split of their own; default 0.4 */
+    uint64_t seed;        /* of that split; default 0 */
+} BlemishDatasetSettings;
+
+BLEMISH_API void blemish_dataset_defaults(BlemishDatasetSettings *settings);
+/* path is a folder, or a .csv manifest (path,label,mask,split). settings may be NULL. */
+BLEMISH_API BlemishStatus blemish_dataset_open(BlemishDataset **out, const char *path,
+                                               const BlemishDatasetSettings *settings);
+BLEMISH_API size_t blemish_dataset_count(const BlemishDataset *dataset);
+BLEMISH_API BlemishSample blemish_dataset_sample(const BlemishDataset *dataset, size_t index);
+/* The layout that was read ("magnetic-tile", ...). */
+BLEMISH_API const char *blemish_dataset_layout(const BlemishDataset *dataset);
+BLEMISH_API const char *blemish_dataset_error(const BlemishDataset *dataset);
+BLEMISH_API void blemish_dataset_close(BlemishDataset *dataset);
+
+/* ---- training -------------------------------------------------------------------------------------------- */
+
+/* A recipe is the list of named numbers of spec 6; blemish_recipe_key lists them. */
+typedef struct BlemishRecipe BlemishRecipe;
+
+BLEMISH_API BlemishStatus blemish_recipe_new(BlemishRecipe **out);
+/* Sets one key from text ("epochs", "50"). Unknown keys and values out of range are refused. */
+BLEMISH_API BlemishStatus blemish_recipe_set(BlemishRecipe *recipe, const char *key, const char *value);
+/* The index-th key with its present value and one line of help; returns 0 past the end, else 1. */
+BLEMISH_API int blemish_recipe_key(const BlemishRecipe *recipe, size_t index, const char **key, char value[64],
+                                   const char **help);
+BLEMISH_API const char *blemish_recipe_error(const BlemishRecipe *recipe);
+BLEMISH_API void blemish_recipe_close(BlemishRecipe *recipe);
+
+typedef struct BlemishProgress {
+    const char *stage;     /* "features", "train", "evaluate", "synth", "download" */
+    size_t done, total;    /* steps of this stage */
+    size_t epoch, epochs;  /* training only, else 0 */
+    double loss;           /* mean loss of the last step; NaN outside training */
+    double items_per_second;
+    double seconds_left;   /* estimate for this stage; negative while unknown */
+} BlemishProgress;
+
+/* Called often, from the calling thread. Return 0 to go on, non-zero to stop cleanly. */
+typedef int (*BlemishProgressFn)(void *user, const BlemishProgress *progress);
+
+typedef struct BlemishTrainSettings {
+    const char *backbone;        /* default "wide_resnet50_2" */
+    const char *weights;         /* a backbone file; default NULL: the known file found by blemish_weights_find */
+    const char *checkpoint;      /* checkpoint path; default NULL: none are written */
+    size_t checkpoint_every;     /* epochs between checkpoints; default 10 */
+    int resume;                  /* 1: continue from `checkpoint` if it exists; default 0 */
+    const char *log_csv;         /* per-epoch metrics log; default NULL */
+    int threads;                 /* default 0 = all cores */
+    size_t cache_mb;             /* feature cache kept in memory, beyond it in an unlinked file; default 4096 */
+    const char *cache_dir;       /* where that file goes; default NULL: $TMPDIR or /tmp */
+    BlemishProgressFn progress;  /* default NULL */
+    void *progress_user;
+} BlemishTrainSettings;
+
+BLEMISH_API void blemish_train_defaults(BlemishTrainSettings *settings);
+/* Trains on the data set's training split by the recipe (spec 3 to 6; JIMS 3). When progress asks to stop, a
+ * checkpoint is written (if named) and BLEMISH_ERROR_INTERRUPTED returned. *out holds the trained model on success.
+ * The same data, recipe, seed and thread count give the identical model. */
+BLEMISH_API BlemishStatus blemish_train(BlemishModel **out, const BlemishDataset *dataset, const BlemishRecipe *recipe,
+                                        const BlemishTrainSettings *settings);
+
+/* ---- evaluation ------------------------------------------------------------------------------------------ */
+
+/* Exact metrics (spec 8) in [0, 1]; NaN where the images cannot define one (a single class, no masks). */
+typedef struct BlemishMetrics {
+    size_t images, defects, masks;
+    double i_auroc, ap_det, seg_i_auroc, seg_ap_det, p_auroc, ap_loc, aupro;
+    double best_f1, best_f1_threshold;             /* of the score */
+    double pixel_best_f1, pixel_best_f1_threshold; /* of the map */
+    double seconds_per_image;                      /* decode to result, wall clock */
+} BlemishMetrics;
+
+/* One evaluated image, handed to the callback in data set order. The pointers are valid during the call. */
+typedef struct BlemishEvaluated {
+    BlemishSample sample;
+    BlemishImage image;
+    const uint8_t *mask; /* 0 or 1 at the network's input size, NULL without a mask */
+    BlemishResult result;
+} BlemishEvaluated;
+typedef int (*BlemishEvaluatedFn)(void *user, const BlemishEvaluated *evaluated);
+
+/* Runs the session over one split of the data set. `each` and `progress` may be NULL; a non-zero return of either
+ * stops with BLEMISH_ERROR_INTERRUPTED. Images of unknown label count in no metric. Errors are the session's. */
+BLEMISH_API BlemishStatus blemish_evaluate(BlemishSession *session, const BlemishDataset *dataset, BlemishSplit split,
+                                           BlemishMetrics *metrics, BlemishEvaluatedFn each, void *each_user,
+                                           BlemishProgressFn progress, void *progress_user);
+/* Writes metrics into the model's header (blemish_model_save keeps them). */
+BLEMISH_API BlemishStatus blemish_model_set_metrics(BlemishModel *model, const BlemishMetrics *metrics);
+
+/* A picture of many results: one row of image, ground truth and overlay per added image, several rows a column. */
+typedef struct BlemishGallery BlemishGallery;
+BLEMISH_API BlemishStatus blemish_gallery_new(BlemishGallery **out, size_t tile_pixels, size_t columns);
+BLEMISH_API BlemishStatus blemish_gallery_add(BlemishGallery *gallery, const BlemishEvaluated *evaluated);
+BLEMISH_API BlemishStatus blemish_gallery_write(BlemishGallery *gallery, const char *png_path);
+BLEMISH_API const char *blemish_gallery_error(const BlemishGallery *gallery);
+BLEMISH_API void blemish_gallery_close(BlemishGallery *gallery);
+
+/* ---- procedural data ------------------------------------------------------------------------------------- */
+
+typedef struct BlemishSynthSettings {
+    size_t width, height;          /* pixels; default 256 x 256 */
+    size_t train_good, train_defect; /* default 60, 20 */
+    size_t test_good, test_defect;   /* default 30, 30 */
+    uint64_t seed;                 /* default 1; also chooses the surface */
+    BlemishProgressFn progress;
+    void *progress_user;
+} BlemishSynthSettings;
+BLEMISH_API void blemish_synth_defaults(BlemishSynthSettings *settings);
+/* Writes surfaces with and without defects, in the MVTec AD layout with masks plus defects for training, as PNG
+ * files under dir (created; refused if it holds anything). Deterministic by seed. */
+BLEMISH_API BlemishStatus blemish_synth(const char *dir, const BlemishSynthSettings *settings, char *error);
+
+/* ---- backbone weights ------------------------------------------------------------------------------------ */
+
+typedef struct BlemishWeights {
+    const char *name;          /* file name, "wide_resnet50_2-95faca4d.pth" */
+    const char *backbone;      /* "wide_resnet50_2" */
+    const char *sha256_prefix; /* lower-case hexadecimal, at least 8 digits */
+    const char *url;
+} BlemishWeights;
+
+/* The index-th known file; returns 0 past the end, else 1. */
+BLEMISH_API int blemish_weights_known(size_t index, BlemishWeights *weights);
+/* The index-th folder that is searched ($BLEMISH_WEIGHTS, ~/.cache/blemish, the source tree's models/) into
+ * path[size]; returns 0 past the end, else 1. */
+BLEMISH_API int blemish_weights_folder(size_t index, char *path, size_t size);
+/* Finds a weights file for a backbone in those folders. */
+BLEMISH_API BlemishStatus blemish_weights_find(const char *backbone, char *path, size_t size, char *error);
+/* Checks a file (readable, a state_dict with every tensor of `backbone` in its shape; a known name has its known
+ * checksum) and copies it into the cache. backbone NULL: recognised from its tensors. */
+BLEMISH_API BlemishStatus blemish_weights_import(const char *file, const char *backbone, char *path, size_t size,
+                                                 char *error);
+/* Downloads a known file (by file or backbone name) into the cache. base_url NULL: the published address. Partial
+ * downloads are resumed; a wrong checksum is refused and deleted. */
+BLEMISH_API BlemishStatus blemish_weights_fetch(const char *name, const char *base_url, BlemishProgressFn progress,
+                                                void *progress_user, char *path, size_t size, char *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

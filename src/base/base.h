@@ -1,0 +1,93 @@
+/* base: what every folder needs and nothing of the field - errors, memory, text, random numbers, progress. */
+#ifndef BLEMISH_BASE_H
+#define BLEMISH_BASE_H
+
+#include "blemish/blemish.h"
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* ---- errors ---------------------------------------------------------------------------------------------- */
+
+/* The last failure of one handle. Every internal function that can fail takes an `Error *` (never NULL) and
+ * returns its status; on BLEMISH_OK the text is left alone. */
+typedef struct Error {
+    BlemishStatus status;
+    char text[BLEMISH_ERROR_SIZE];
+} Error;
+
+/* Writes one line "file: field: found ..., expected ..." into e and returns status, so that a caller can write
+ * `return error_set(e, BLEMISH_ERROR_FORMAT, "%s: width: found %u, expected 1 to %u", path, w, max);`.
+ * Control characters in the result are replaced by '?', so hostile names cannot forge lines. */
+BlemishStatus error_set(Error *e, BlemishStatus status, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* error_set() with strerror(errno) appended; status BLEMISH_ERROR_IO. */
+BlemishStatus error_errno(Error *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* ---- memory ---------------------------------------------------------------------------------------------- */
+
+/* Zeroed, 64-byte aligned array of count elements; NULL when count * size overflows or memory is short, or
+ * when count is 0 (then *e is untouched and the caller must not dereference). */
+void *array_new(size_t count, size_t size, Error *e);
+void array_free(void *p);
+
+/* a * b and a + b into *out; false on overflow. */
+bool size_mul(size_t a, size_t b, size_t *out);
+bool size_add(size_t a, size_t b, size_t *out);
+
+/* malloc-owned copy of text, freed with free(); NULL with *e set when memory is short. */
+char *text_copy(const char *text, Error *e);
+
+/* ---- growing text ---------------------------------------------------------------------------------------- */
+
+/* A malloc-grown string. After a failed allocation `failed` is set and further appends do nothing, so a writer
+ * checks once, at the end. `data` is always terminated (or NULL while empty). Freed by text_free. */
+typedef struct Text {
+    char *data;
+    size_t length, capacity;
+    bool failed;
+} Text;
+
+void text_append(Text *t, const char *bytes, size_t length);
+void text_format(Text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Appends `value` as a JSON string with its quotes; bytes that are not UTF-8 become U+FFFD. */
+void text_json_string(Text *t, const char *value);
+/* Appends a JSON number that reads back to the same double; NaN and infinities become null. */
+void text_json_number(Text *t, double value);
+void text_free(Text *t);
+
+/* ---- counter-based random numbers ------------------------------------------------------------------------ */
+
+/* Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011): 128 random bits for a
+ * 64-bit key and a 128-bit counter. The same (key, counter) gives the same bits on every machine. */
+void philox4x32(uint64_t key, uint64_t counter_high, uint64_t counter_low, uint32_t out[4]);
+
+/* A stream of random numbers over philox4x32: all state is (key, stream, position), so it can be saved. */
+typedef struct Random {
+    uint64_t key, stream, position;
+} Random;
+
+Random random_new(uint64_t key, uint64_t stream);
+uint32_t random_u32(Random *r);
+/* Uniform in [0, 1) with 24 bits. */
+float random_float(Random *r);
+/* Uniform integer in [0, n), n > 0, without modulo bias. */
+uint32_t random_below(Random *r, uint32_t n);
+/* Standard normal (Box-Muller). */
+float random_normal(Random *r);
+/* Fisher-Yates shuffle of n indices. */
+void random_shuffle(Random *r, size_t *items, size_t n);
+
+/* splitmix64's mixing function and 64-bit FNV-1a, for seeds made out of names. */
+uint64_t mix64(uint64_t x);
+uint64_t fnv1a64(const void *bytes, size_t length, uint64_t basis);
+#define FNV1A64_BASIS 0xcbf29ce484222325ull
+
+/* ---- time ------------------------------------------------------------------------------------------------ */
+
+/* Seconds of the monotonic clock. */
+double now_seconds(void);
+
+#endif

@@ -1,0 +1,71 @@
+/* image: decode, encode, resize, morphology, colour maps, drawing. Pixels are BlemishImage (interleaved 8-bit);
+ * images made here are packed (stride = width * channels) and freed with image_free. */
+#ifndef BLEMISH_IMAGE_H
+#define BLEMISH_IMAGE_H
+
+#include "base/base.h"
+
+/* Largest width or height that is decoded, and largest pixel count: a hostile header cannot ask for more. */
+#define IMAGE_SIDE_MAX 65500
+#define IMAGE_PIXELS_MAX ((size_t)1 << 28)
+
+/* ---- decode.c: by content, not by file name: JPEG, PNG, TIFF -------------------------------------------- */
+/* To RGB (spec 1). Errors: IO, FORMAT (with the path), MEMORY. */
+BlemishStatus image_decode(BlemishImage *out, const char *path, Error *e);
+/* To one channel of 0 and 1: 1 where any colour component is not 0 (alpha and EXIF orientation as image_decode). */
+BlemishStatus image_decode_mask(BlemishImage *out, const char *path, Error *e);
+/* Width and height after EXIF orientation, without decoding the pixels. */
+BlemishStatus image_probe(const char *path, size_t *width, size_t *height, Error *e);
+BlemishStatus image_new(BlemishImage *out, size_t width, size_t height, int channels, Error *e);
+/* The pixels of an image made here, for writing. */
+uint8_t *image_pixels(BlemishImage *image);
+void image_free(BlemishImage *image);
+
+/* ---- encode.c ------------------------------------------------------------------------------------------- */
+/* Both write through store-like atomicity: temporary name in the same folder, fsync, rename. */
+BlemishStatus image_write_png(const BlemishImage *image, const char *path, Error *e);
+BlemishStatus image_write_tiff_f32(const float *values, size_t width, size_t height, const char *path, Error *e);
+
+/* ---- resize.c ------------------------------------------------------------------------------------------- */
+/* Bilinear, half-pixel centres, no antialiasing (OpenCV's INTER_LINEAR), then (v / 255 - mean) / std of ImageNet:
+ * out is (height, width, 3) floats. Grey images are replicated. */
+void image_to_input(const BlemishImage *image, size_t height, size_t width, float *out);
+/* Bilinear (half-pixel centres) of one float plane. */
+void plane_resize_bilinear(const float *in, size_t in_height, size_t in_width, float *out, size_t height, size_t width);
+/* Bilinear with align_corners = True (spec 6: masks to feature resolution). */
+void plane_resize_bilinear_corners(const float *in, size_t in_height, size_t in_width, float *out, size_t height,
+                                   size_t width);
+/* Nearest neighbour as OpenCV's INTER_NEAREST: source index = floor(i * in / out). */
+void mask_resize_nearest(const uint8_t *in, size_t in_height, size_t in_width, uint8_t *out, size_t height,
+                         size_t width);
+/* 8-bit bilinear, for pictures. */
+BlemishStatus image_resize(const BlemishImage *image, size_t width, size_t height, BlemishImage *out, Error *e);
+
+/* ---- morphology.c: masks are (height, width) bytes of 0 and 1 -------------------------------------------- */
+/* 8-connected components: labels (height, width) gets 0 for background, 1..*count in raster order of each
+ * component's first pixel. */
+BlemishStatus mask_components(const uint8_t *mask, size_t height, size_t width, uint32_t *labels, uint32_t *count,
+                              Error *e);
+/* Dilation by a size x size square (odd), anchored at its centre, zero outside. in and out may not overlap. */
+BlemishStatus mask_dilate_square(const uint8_t *mask, size_t height, size_t width, size_t size, uint8_t *out, Error *e);
+/* Exact euclidean distance of every mask pixel to the nearest pixel outside the mask, 0 outside (SciPy's
+ * distance_transform_edt: the border of the picture is not background). A mask without background gives the
+ * largest finite value everywhere: callers see it as one component of equal distance. */
+BlemishStatus mask_distance(const uint8_t *mask, size_t height, size_t width, float *distance, Error *e);
+/* Spec 6's D: (distance / largest distance of its component)^2 * 3 inside each 8-connected component, else 1. */
+BlemishStatus mask_distance_weights(const uint8_t *mask, size_t height, size_t width, float *weights, Error *e);
+
+/* ---- draw.c --------------------------------------------------------------------------------------------- */
+/* The "turbo" colour map (Mikhailov 2019) of v in [0, 1]. */
+void colour_turbo(float v, uint8_t rgb[3]);
+/* rgb = (1 - alpha) rgb + alpha colour, alpha in [0, 1], over the map; image and map have the same size. Alpha grows
+ * with the map's value so that untouched surface stays readable. */
+void draw_heatmap(BlemishImage *image, const float *map);
+void draw_rectangle(BlemishImage *image, size_t x, size_t y, size_t width, size_t height, size_t thickness,
+                    const uint8_t rgb[3]);
+/* The mask's outline, one pixel wide. */
+void draw_contour(BlemishImage *image, const uint8_t *mask, const uint8_t rgb[3]);
+/* Copies `source` into `image` at (x, y), clipped. */
+void draw_image(BlemishImage *image, const BlemishImage *source, size_t x, size_t y);
+
+#endif

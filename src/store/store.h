@@ -1,0 +1,102 @@
+/* store: files of tensors and how files are written. */
+#ifndef BLEMISH_STORE_H
+#define BLEMISH_STORE_H
+
+#include "base/base.h"
+
+#include <stdio.h>
+
+/* ---- atomic.c ------------------------------------------------------------------------------------------- */
+/* A file that appears whole or not at all: written under a temporary name beside `path`, then fsync and rename. */
+typedef struct AtomicFile {
+    FILE *file;
+    char *path, *temporary;
+} AtomicFile;
+BlemishStatus atomic_open(AtomicFile *f, const char *path, Error *e);
+/* Writes bytes; the first failure (disk full) is reported here or by commit. */
+BlemishStatus atomic_write(AtomicFile *f, const void *bytes, size_t length, Error *e);
+/* Flush, fsync, close, rename, fsync of the folder. On failure the temporary file is removed. */
+BlemishStatus atomic_commit(AtomicFile *f, Error *e);
+/* Closes and removes the temporary file; harmless after commit. */
+void atomic_abandon(AtomicFile *f);
+/* All at once. */
+BlemishStatus atomic_write_file(const char *path, const void *bytes, size_t length, Error *e);
+
+/* ---- sha256.c ------------------------------------------------------------------------------------------- */
+typedef struct Sha256 {
+    uint32_t state[8];
+    uint64_t length;
+    uint8_t block[64];
+} Sha256;
+void sha256_start(Sha256 *s);
+void sha256_add(Sha256 *s, const void *bytes, size_t length);
+void sha256_finish(Sha256 *s, uint8_t digest[32]);
+void sha256_hex(const uint8_t digest[32], char hex[65]);
+BlemishStatus sha256_file(const char *path, char hex[65], Error *e);
+
+/* ---- tensors.c: the in-memory form that every reader fills ------------------------------------------------ */
+#define TENSOR_RANK_MAX 8
+typedef enum TensorType { TENSOR_F32, TENSOR_F16, TENSOR_BF16, TENSOR_F64, TENSOR_I64, TENSOR_I32, TENSOR_I8,
+                          TENSOR_U8 } TensorType;
+typedef struct Tensor {
+    const char *name;
+    TensorType type;
+    size_t rank, shape[TENSOR_RANK_MAX];
+    const void *data; /* row-major, contiguous, little-endian, not necessarily aligned */
+    size_t count;     /* elements */
+} Tensor;
+
+/* Tensors of one file plus its metadata; owns names and data. */
+typedef struct TensorFile {
+    char *path;
+    Tensor *tensors;
+    size_t count, capacity;
+    char *metadata; /* safetensors' __metadata__ as a JSON object's text; NULL where there is none */
+    void *storage;  /* the readers' own: mapped or allocated bytes */
+} TensorFile;
+
+/* Reads .safetensors, PyTorch's zip .pth and its legacy (pre-1.6) .pth, recognised by content. Every size and offset
+ * is checked against the file; the pickle reader executes nothing and names what it refuses. A checkpoint whose
+ * top level holds one of "state_dict", "model", "model_state_dict" is entered; prefixes "module." are dropped. */
+BlemishStatus tensor_file_open(TensorFile *out, const char *path, Error *e);
+const Tensor *tensor_file_find(const TensorFile *file, const char *name); /* NULL where absent */
+/* The named tensor, checked against a shape: FORMAT error "path: name: found shape [..], expected [..]". */
+BlemishStatus tensor_file_get(const TensorFile *file, const char *name, size_t rank, const size_t *shape,
+                              const Tensor **out, Error *e);
+void tensor_file_close(TensorFile *file);
+
+size_t tensor_type_size(TensorType type);
+/* Converts any floating or integer tensor to float; out has tensor->count floats. */
+void tensor_to_f32(const Tensor *tensor, float *out);
+
+/* ---- safetensors.c -------------------------------------------------------------------------------------- */
+/* Writes tensors in the given order (names unique) atomically; metadata is name/value pairs of strings, stored as
+ * __metadata__. Data is 64-byte aligned within the file. */
+typedef struct MetadataEntry {
+    const char *key, *value;
+} MetadataEntry;
+BlemishStatus safetensors_write(const char *path, const Tensor *tensors, size_t count, const MetadataEntry *metadata,
+                                size_t metadata_count, Error *e);
+/* One value of TensorFile.metadata as malloc-owned text; NULL where the key is absent (no error) or on error. */
+char *tensor_file_metadata(const TensorFile *file, const char *key, Error *e);
+
+/* ---- weights.c, fetch.c: the cache of backbone files behind blemish_weights_* ----------------------------- */
+BlemishStatus weights_find(const char *backbone, char *path, size_t size, Error *e);
+BlemishStatus weights_import(const char *file, const char *backbone, char *path, size_t size, Error *e);
+BlemishStatus weights_fetch(const char *name, const char *base_url, BlemishProgressFn progress, void *user, char *path,
+                            size_t size, Error *e);
+
+/* ---- architecture.c: what a torchvision ResNet's trunk holds --------------------------------------------- */
+/* conv1 to layer3 of a backbone: every tensor's name and shape, for loading, checking and filling. */
+typedef struct TrunkTensor {
+    char name[64];
+    size_t rank, shape[4];
+} TrunkTensor;
+/* Number of tensors (0 for an unknown backbone); fills up to `capacity` of them. */
+size_t trunk_tensors(const char *backbone, TrunkTensor *out, size_t capacity);
+/* The backbone whose trunk the file holds ("resnet18", ...), NULL if none. */
+const char *trunk_recognise(const TensorFile *file);
+/* The names in a fixed order; NULL past the end. */
+const char *trunk_name(size_t index);
+
+#endif
