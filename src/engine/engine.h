@@ -1,0 +1,54 @@
+/* engine: oneDNN primitives, matrix products and the vector kernels. Precision and threads live here and nowhere
+ * else. Activations are NHWC float: pixels are rows, channels are contiguous. */
+#ifndef BLEMISH_ENGINE_H
+#define BLEMISH_ENGINE_H
+
+#include "base/base.h"
+
+/* ---- onednn.c ------------------------------------------------------------------------------------------- */
+typedef struct Engine Engine;
+
+/* threads 0: one per core this process may run on. */
+BlemishStatus engine_open(Engine **out, int threads, Error *e);
+void engine_close(Engine *engine);
+int engine_threads(const Engine *engine);
+
+/* oneDNN and OpenMP take their thread count from a per-thread setting; every entry point from outside brackets its
+ * work with these two, so that the caller's own setting survives. */
+int engine_enter(const Engine *engine);
+void engine_leave(int before);
+
+/* A convolution on NHWC with everything fused that follows it in a ResNet. */
+typedef struct ConvShape {
+    size_t batch, height, width, in, out; /* input pixels; input and output channels */
+    size_t kernel, stride, padding;
+    bool add;  /* dst += before the ReLU: dst already holds the residual */
+    bool relu;
+} ConvShape;
+
+typedef struct Conv Conv;
+/* weight is (out, in, kernel, kernel), bias (out) or NULL; both are copied. */
+BlemishStatus conv_open(Conv **out, Engine *engine, const ConvShape *shape, const float *weight, const float *bias,
+                        Error *e);
+/* src (batch, height, width, in) -> dst (batch, out_height, out_width, out); scratch holds conv_scratch bytes. */
+BlemishStatus conv_run(Conv *conv, const float *src, float *dst, void *scratch, Error *e);
+size_t conv_scratch(const Conv *conv);
+void conv_close(Conv *conv);
+size_t conv_out_size(size_t in, size_t kernel, size_t stride, size_t padding);
+
+/* Max pooling 3x3, stride 2, padding 1 (ResNet's stem): (batch, height, width, channels) NHWC. */
+typedef struct Pool Pool;
+BlemishStatus pool_open(Pool **out, Engine *engine, size_t batch, size_t height, size_t width, size_t channels,
+                        Error *e);
+BlemishStatus pool_run(Pool *pool, const float *src, float *dst, void *scratch, Error *e);
+size_t pool_scratch(const Pool *pool);
+void pool_close(Pool *pool);
+
+/* C (m, n) = alpha op(A) op(B) + beta C, row-major with leading dimensions; op is transposition where ta / tb. */
+BlemishStatus gemm(bool ta, bool tb, size_t m, size_t n, size_t k, float alpha, const float *a, size_t lda,
+                   const float *b, size_t ldb, float beta, float *c, size_t ldc, Error *e);
+
+/* "2.6.3": the oneDNN that runs. */
+void engine_library_version(char text[32]);
+
+#endif

@@ -1,0 +1,87 @@
+/* The hot loops that are not matrix products, built once per instruction set from kernels.c. Their plain twins are
+ * in tests/test_kernels.c.
+ *
+ * Lifting (design: docs/architecture.md) is a banded matrix per axis: bilinear upsampling with the 3-tap average
+ * folded in. A row of lifted values is produced for LIFT_BLOCK channels at a time so that it stays in the
+ * first-level cache. */
+#ifndef BLEMISH_KERNELS_H
+#define BLEMISH_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define LIFT_BLOCK 64   /* channels a lifted row holds */
+#define CLS_CHANNELS 128 /* the classification head's width (spec 3) */
+#define CLS_SIDE 5      /* and its kernel's */
+#define CLS_TAPS 25
+
+/* out x in matrix whose row r is non-zero only at columns first[r] .. first[r] + taps - 1 (all within in). */
+typedef struct Band {
+    size_t out, in, taps;
+    size_t *first; /* out */
+    float *weight; /* out x taps */
+} Band;
+
+/* A low-resolution map (y->in, x->in, channels at `stride`) and the bands that lift it. */
+typedef struct LiftMap {
+    const float *data;
+    size_t stride;
+    const Band *y, *x;
+} LiftMap;
+typedef struct LiftGrad {
+    float *data;
+    size_t stride;
+    const Band *y, *x;
+} LiftGrad;
+
+/* Per-channel numbers of one block, each LIFT_BLOCK long. */
+typedef struct SegBlock {
+    const float *scale, *shift; /* BatchNorm: y = scale * v + shift */
+    const float *out;           /* the 1x1 convolution to one channel */
+    const float *mean, *inv_std; /* training only: x_hat = (v - mean) * inv_std */
+} SegBlock;
+
+typedef struct Kernels {
+    const char *name;
+    /* out (w, LIFT_BLOCK) = sum over maps of lifted row y, channels c0 .. c0 + LIFT_BLOCK - 1.
+     * scratch: (largest x->in) * LIFT_BLOCK floats. */
+    void (*lift_row)(const LiftMap *maps, size_t count, size_t y, size_t c0, float *scratch, float *out);
+    /* The transpose: data += lift^T (row y of g). */
+    void (*project_row)(const LiftGrad *grads, size_t count, size_t y, size_t c0, float *scratch, const float *g);
+    /* m[x] += sum over the block of out * leaky_relu(scale * v + shift). */
+    void (*seg_dot)(const float *row, size_t w, const SegBlock *b, float *m);
+    /* sum += v - center, square += (v - center)^2 over the row. */
+    void (*seg_stats)(const float *row, size_t w, const float *center, float *sum, float *square);
+    /* With dy = dm[x] * out * leaky'(y): sums[0] += dy, sums[1] += dy * x_hat, sums[2] += dm[x] * leaky(y);
+     * sums is (3, LIFT_BLOCK). */
+    void (*seg_grad_sums)(const float *row, size_t w, const SegBlock *b, const float *dm, float *sums);
+    /* row <- scale * (dy - mean_dy - x_hat * mean_dy_xhat): the gradient of the pre-activations. */
+    void (*seg_grad_row)(float *row, size_t w, const SegBlock *b, const float *dm, const float *mean_dy,
+                         const float *mean_dy_xhat);
+    /* z: one low-resolution row (x->in, 25, 128); t (5, w, 128)[u][x] = sum_v sum_j X[x + v - 2][j] z[j][u][v]. */
+    void (*cls_lift_x)(const float *z, const Band *x, float *t);
+    /* t: (y->in, 5, w, 128); d (w, 128) += sum_u sum_i Y[y + u - 2][i] t[i][u]. */
+    void (*cls_lift_y)(const float *t, const Band *yb, size_t y, size_t w, float *d);
+    /* Transposes: t (5, w, 128) of low row i from d (h, w, 128); z (x->in, 25, 128) from t. Both overwrite. */
+    void (*cls_project_y)(const float *d, const Band *yb, size_t i, size_t w, float *t);
+    void (*cls_project_x)(const float *t, const Band *x, float *z);
+    /* d (w, 128) of row y += 5x5 convolution of the map m (h, w) with weight (25, 128), zero padding. */
+    void (*cls_map_row)(const float *m, size_t h, size_t w, size_t y, const float *weight, float *d);
+    /* Standard normal numbers times std: element i depends on (key, stream, first + i) alone. first and n are
+     * multiples of 4. */
+    void (*gauss)(uint64_t key, uint64_t stream, uint64_t first, size_t n, float std, float *out);
+    /* AdamW (Loshchilov and Hutter 2019; PyTorch's order of operations): p -= lr*decay*p, then the Adam step with
+     * moments m, v and bias corrections c1 = 1 - beta1^t, c2 = 1 - beta2^t; the gradient is g * gscale. */
+    void (*adamw)(size_t n, float *p, const float *g, float *m, float *v, float gscale, float lr, float decay,
+                  float c1, float c2);
+    /* Rounds to the nearest bfloat16 (ties to even), and back. */
+    void (*to_bf16)(const float *in, size_t n, uint16_t *out);
+    void (*from_bf16)(const uint16_t *in, size_t n, float *out);
+} Kernels;
+
+/* The fastest set this processor runs. */
+const Kernels *kernels(void);
+/* Every set this build holds that this processor runs, for tests: index 0 is the portable one; NULL past the end. */
+const Kernels *kernels_at(size_t index);
+
+#endif

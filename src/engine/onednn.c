@@ -1,0 +1,337 @@
+/* The one file that knows oneDNN, and that its C API changed between 2.x (Debian 12) and 3.x (Debian 13). */
+#include "engine/engine.h"
+
+#include <oneapi/dnnl/dnnl.h>
+#include <omp.h>
+#include <stdio.h>
+
+struct Engine {
+    dnnl_engine_t engine;
+    dnnl_stream_t stream;
+    int threads;
+};
+
+/* What a convolution and a pooling share: a primitive and the memory objects it runs on. The user scratchpad makes
+ * a primitive usable from any thread; oneDNN's own is tied to the thread that created the primitive. */
+typedef struct Primitive {
+    Engine *engine;
+    dnnl_primitive_t primitive;
+    dnnl_memory_t src, dst, scratch, weight, bias;
+    size_t scratch_bytes;
+} Primitive;
+
+struct Conv {
+    Primitive p;
+};
+struct Pool {
+    Primitive p;
+};
+
+static BlemishStatus dnnl_check(dnnl_status_t status, const char *what, Error *e) {
+    if (status == dnnl_success) return BLEMISH_OK;
+    BlemishStatus code = status == dnnl_out_of_memory    ? BLEMISH_ERROR_MEMORY
+                         : status == dnnl_unimplemented ? BLEMISH_ERROR_UNSUPPORTED
+                                                        : BLEMISH_ERROR_INTERNAL;
+    return error_set(e, code, "oneDNN: %s failed with status %d", what, (int)status);
+}
+
+#define TRY_DNNL(call)                                                                                                 \
+    do {                                                                                                               \
+        if (dnnl_check((call), #call, e) != BLEMISH_OK) goto done;                                                     \
+    } while (0)
+
+/* ---- descriptors: a value in 2.x, a handle in 3.x -------------------------------------------------------- */
+
+#if DNNL_VERSION_MAJOR >= 3
+typedef dnnl_memory_desc_t Desc;
+typedef const_dnnl_memory_desc_t ConstDesc;
+static dnnl_status_t desc_make(Desc *d, int rank, const dnnl_dims_t dims, dnnl_format_tag_t tag) {
+    return dnnl_memory_desc_create_with_tag(d, rank, dims, dnnl_f32, tag);
+}
+static void desc_free(Desc *d) {
+    if (*d) dnnl_memory_desc_destroy(*d);
+}
+static ConstDesc desc_of(const Desc *d) { return *d; }
+static size_t desc_bytes(ConstDesc d) { return dnnl_memory_desc_get_size(d); }
+#define DESC_NONE NULL
+#else
+typedef dnnl_memory_desc_t Desc;
+typedef const dnnl_memory_desc_t *ConstDesc;
+static dnnl_status_t desc_make(Desc *d, int rank, const dnnl_dims_t dims, dnnl_format_tag_t tag) {
+    return dnnl_memory_desc_init_by_tag(d, rank, dims, dnnl_f32, tag);
+}
+static void desc_free(Desc *d) { (void)d; }
+static ConstDesc desc_of(const Desc *d) { return d; }
+static size_t desc_bytes(ConstDesc d) { return dnnl_memory_desc_get_size(d); }
+#define DESC_NONE {0}
+#endif
+
+typedef struct ConvDescs {
+    Desc src, weight, bias, dst;
+} ConvDescs;
+
+static dnnl_status_t conv_primitive_desc(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, dnnl_alg_kind_t algorithm,
+                                         const ConvDescs *d, bool bias, const dnnl_dims_t stride,
+                                         const dnnl_dims_t padding, const_dnnl_primitive_attr_t attr) {
+    const dnnl_dims_t dilation = {0, 0};
+#if DNNL_VERSION_MAJOR >= 3
+    return dnnl_convolution_forward_primitive_desc_create(pd, engine, dnnl_forward_inference, algorithm, d->src,
+                                                          d->weight, bias ? d->bias : NULL, d->dst, stride, dilation,
+                                                          padding, padding, attr);
+#else
+    dnnl_convolution_desc_t op;
+    dnnl_status_t s = dnnl_dilated_convolution_forward_desc_init(&op, dnnl_forward_inference, algorithm, &d->src,
+                                                                 &d->weight, bias ? &d->bias : NULL, &d->dst, stride,
+                                                                 dilation, padding, padding);
+    return s == dnnl_success ? dnnl_primitive_desc_create(pd, &op, attr, engine, NULL) : s;
+#endif
+}
+
+static dnnl_status_t pool_primitive_desc(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, const Desc *src,
+                                         const Desc *dst, const_dnnl_primitive_attr_t attr) {
+    const dnnl_dims_t kernel = {3, 3}, stride = {2, 2}, padding = {1, 1};
+#if DNNL_VERSION_MAJOR >= 3
+    const dnnl_dims_t dilation = {0, 0};
+    return dnnl_pooling_forward_primitive_desc_create(pd, engine, dnnl_forward_inference, dnnl_pooling_max, *src, *dst,
+                                                      stride, kernel, dilation, padding, padding, attr);
+#else
+    dnnl_pooling_desc_t op;
+    dnnl_status_t s = dnnl_pooling_forward_desc_init(&op, dnnl_forward_inference, dnnl_pooling_max, src, dst, stride,
+                                                     kernel, padding, padding);
+    return s == dnnl_success ? dnnl_primitive_desc_create(pd, &op, attr, engine, NULL) : s;
+#endif
+}
+
+static dnnl_status_t append_relu(dnnl_post_ops_t ops) {
+#if DNNL_VERSION_MAJOR >= 3
+    return dnnl_post_ops_append_eltwise(ops, dnnl_eltwise_relu, 0.0f, 0.0f);
+#else
+    return dnnl_post_ops_append_eltwise(ops, 1.0f, dnnl_eltwise_relu, 0.0f, 0.0f);
+#endif
+}
+
+static dnnl_status_t append_sum(dnnl_post_ops_t ops) {
+#if DNNL_VERSION_MAJOR >= 3
+    return dnnl_post_ops_append_sum(ops, 1.0f, 0, dnnl_data_type_undef);
+#else
+    return dnnl_post_ops_append_sum(ops, 1.0f);
+#endif
+}
+
+static ConstDesc query(const_dnnl_primitive_desc_t pd, dnnl_query_t what) {
+    return dnnl_primitive_desc_query_md(pd, what, 0);
+}
+
+/* ---- engine ---------------------------------------------------------------------------------------------- */
+
+BlemishStatus engine_open(Engine **out, int threads, Error *e) {
+    Engine *engine = array_new(1, sizeof *engine, e);
+    *out = engine;
+    if (engine == NULL) return e->status;
+    engine->threads = threads > 0 ? threads : omp_get_num_procs();
+    TRY_DNNL(dnnl_engine_create(&engine->engine, dnnl_cpu, 0));
+    TRY_DNNL(dnnl_stream_create(&engine->stream, engine->engine, dnnl_stream_default_flags));
+    return BLEMISH_OK;
+done:
+    engine_close(engine);
+    *out = NULL;
+    return e->status;
+}
+
+void engine_close(Engine *engine) {
+    if (engine == NULL) return;
+    if (engine->stream) dnnl_stream_destroy(engine->stream);
+    if (engine->engine) dnnl_engine_destroy(engine->engine);
+    array_free(engine);
+}
+
+int engine_threads(const Engine *engine) { return engine->threads; }
+
+int engine_enter(const Engine *engine) {
+    int before = omp_get_max_threads();
+    omp_set_num_threads(engine->threads);
+    return before;
+}
+
+void engine_leave(int before) { omp_set_num_threads(before); }
+
+void engine_library_version(char text[32]) {
+    const dnnl_version_t *v = dnnl_version();
+    snprintf(text, 32, "%d.%d.%d", v->major, v->minor, v->patch);
+}
+
+/* ---- primitives ------------------------------------------------------------------------------------------ */
+
+static void primitive_close(Primitive *p) {
+    dnnl_memory_t memories[] = {p->src, p->dst, p->scratch, p->weight, p->bias};
+    for (size_t i = 0; i < sizeof memories / sizeof *memories; i++)
+        if (memories[i]) dnnl_memory_destroy(memories[i]);
+    if (p->primitive) dnnl_primitive_destroy(p->primitive);
+}
+
+/* Memory objects without buffers for what is named at run time, and the primitive itself. */
+static BlemishStatus primitive_finish(Primitive *p, const_dnnl_primitive_desc_t pd, Error *e) {
+    dnnl_engine_t engine = p->engine->engine;
+    ConstDesc scratch = query(pd, dnnl_query_scratchpad_md);
+    p->scratch_bytes = desc_bytes(scratch);
+    TRY_DNNL(dnnl_memory_create(&p->src, query(pd, dnnl_query_src_md), engine, DNNL_MEMORY_NONE));
+    TRY_DNNL(dnnl_memory_create(&p->dst, query(pd, dnnl_query_dst_md), engine, DNNL_MEMORY_NONE));
+    TRY_DNNL(dnnl_memory_create(&p->scratch, scratch, engine, DNNL_MEMORY_NONE));
+    TRY_DNNL(dnnl_primitive_create(&p->primitive, pd));
+    return BLEMISH_OK;
+done:
+    return e->status;
+}
+
+static BlemishStatus primitive_run(Primitive *p, const float *src, float *dst, void *scratch, Error *e) {
+    /* oneDNN's handles are not const, but a source is only read. */
+    TRY_DNNL(dnnl_memory_set_data_handle(p->src, (void *)(uintptr_t)src));
+    TRY_DNNL(dnnl_memory_set_data_handle(p->dst, dst));
+    TRY_DNNL(dnnl_memory_set_data_handle(p->scratch, p->scratch_bytes ? scratch : NULL));
+    dnnl_exec_arg_t args[5] = {{DNNL_ARG_SRC, p->src}, {DNNL_ARG_DST, p->dst}, {DNNL_ARG_SCRATCHPAD, p->scratch}};
+    int n = 3;
+    if (p->weight) args[n++] = (dnnl_exec_arg_t){DNNL_ARG_WEIGHTS, p->weight};
+    if (p->bias) args[n++] = (dnnl_exec_arg_t){DNNL_ARG_BIAS, p->bias};
+    TRY_DNNL(dnnl_primitive_execute(p->primitive, p->engine->stream, n, args));
+    TRY_DNNL(dnnl_stream_wait(p->engine->stream));
+    return BLEMISH_OK;
+done:
+    return e->status;
+}
+
+/* Copies `values`, described by `from`, into library-owned memory laid out as `to`. */
+static BlemishStatus memory_packed(dnnl_memory_t *out, Engine *engine, ConstDesc from, ConstDesc to,
+                                   const float *values, Error *e) {
+    dnnl_memory_t plain = NULL;
+    dnnl_primitive_desc_t pd = NULL;
+    dnnl_primitive_t reorder = NULL;
+    TRY_DNNL(dnnl_memory_create(&plain, from, engine->engine, (void *)(uintptr_t)values));
+    TRY_DNNL(dnnl_memory_create(out, to, engine->engine, DNNL_MEMORY_ALLOCATE));
+    TRY_DNNL(dnnl_reorder_primitive_desc_create(&pd, from, engine->engine, to, engine->engine, NULL));
+    TRY_DNNL(dnnl_primitive_create(&reorder, pd));
+    dnnl_exec_arg_t args[2] = {{DNNL_ARG_FROM, plain}, {DNNL_ARG_TO, *out}};
+    TRY_DNNL(dnnl_primitive_execute(reorder, engine->stream, 2, args));
+    TRY_DNNL(dnnl_stream_wait(engine->stream));
+    e->status = BLEMISH_OK;
+done:
+    if (reorder) dnnl_primitive_destroy(reorder);
+    if (pd) dnnl_primitive_desc_destroy(pd);
+    if (plain) dnnl_memory_destroy(plain);
+    return e->status;
+}
+
+size_t conv_out_size(size_t in, size_t kernel, size_t stride, size_t padding) {
+    return (in + 2 * padding - kernel) / stride + 1;
+}
+
+static dnnl_status_t conv_attributes(dnnl_primitive_attr_t *attr, const ConvShape *shape) {
+    dnnl_post_ops_t ops = NULL;
+    dnnl_status_t s = dnnl_primitive_attr_create(attr);
+    if (s == dnnl_success) s = dnnl_primitive_attr_set_scratchpad_mode(*attr, dnnl_scratchpad_mode_user);
+    if (s == dnnl_success) s = dnnl_post_ops_create(&ops);
+    if (s == dnnl_success && shape->add) s = append_sum(ops);
+    if (s == dnnl_success && shape->relu) s = append_relu(ops);
+    if (s == dnnl_success) s = dnnl_primitive_attr_set_post_ops(*attr, ops);
+    if (ops) dnnl_post_ops_destroy(ops);
+    return s;
+}
+
+BlemishStatus conv_open(Conv **out, Engine *engine, const ConvShape *shape, const float *weight, const float *bias,
+                        Error *e) {
+    e->status = BLEMISH_OK;
+    Conv *conv = array_new(1, sizeof *conv, e);
+    *out = conv;
+    if (conv == NULL) return e->status;
+    conv->p.engine = engine;
+    const int64_t n = (int64_t)shape->batch, ci = (int64_t)shape->in, co = (int64_t)shape->out;
+    const int64_t k = (int64_t)shape->kernel, s = (int64_t)shape->stride, p = (int64_t)shape->padding;
+    const dnnl_dims_t src = {n, ci, (int64_t)shape->height, (int64_t)shape->width};
+    const dnnl_dims_t dst = {n, co, (int64_t)conv_out_size(shape->height, shape->kernel, shape->stride, shape->padding),
+                            (int64_t)conv_out_size(shape->width, shape->kernel, shape->stride, shape->padding)};
+    const dnnl_dims_t kernel = {co, ci, k, k}, stride = {s, s}, padding = {p, p}, outs = {co};
+    ConvDescs d = {DESC_NONE, DESC_NONE, DESC_NONE, DESC_NONE};
+    Desc plain = DESC_NONE;
+    dnnl_primitive_attr_t attr = NULL;
+    dnnl_primitive_desc_t pd = NULL;
+    TRY_DNNL(desc_make(&d.src, 4, src, dnnl_nhwc));
+    TRY_DNNL(desc_make(&d.dst, 4, dst, dnnl_nhwc));
+    TRY_DNNL(desc_make(&d.weight, 4, kernel, dnnl_format_tag_any));
+    TRY_DNNL(desc_make(&d.bias, 1, outs, dnnl_x));
+    TRY_DNNL(desc_make(&plain, 4, kernel, dnnl_oihw));
+    TRY_DNNL(conv_attributes(&attr, shape));
+    TRY_DNNL(conv_primitive_desc(&pd, engine->engine, dnnl_convolution_direct, &d, bias != NULL, stride, padding, attr));
+    if (memory_packed(&conv->p.weight, engine, desc_of(&plain), query(pd, dnnl_query_weights_md), weight, e)) goto done;
+    if (bias && memory_packed(&conv->p.bias, engine, desc_of(&d.bias), desc_of(&d.bias), bias, e)) goto done;
+    primitive_finish(&conv->p, pd, e);
+done:
+    if (pd) dnnl_primitive_desc_destroy(pd);
+    if (attr) dnnl_primitive_attr_destroy(attr);
+    desc_free(&d.src), desc_free(&d.weight), desc_free(&d.bias), desc_free(&d.dst), desc_free(&plain);
+    if (e->status != BLEMISH_OK) {
+        conv_close(conv);
+        *out = NULL;
+    }
+    return e->status;
+}
+
+BlemishStatus conv_run(Conv *conv, const float *src, float *dst, void *scratch, Error *e) {
+    return primitive_run(&conv->p, src, dst, scratch, e);
+}
+
+size_t conv_scratch(const Conv *conv) { return conv->p.scratch_bytes; }
+
+void conv_close(Conv *conv) {
+    if (conv == NULL) return;
+    primitive_close(&conv->p);
+    array_free(conv);
+}
+
+BlemishStatus pool_open(Pool **out, Engine *engine, size_t batch, size_t height, size_t width, size_t channels,
+                        Error *e) {
+    e->status = BLEMISH_OK;
+    Pool *pool = array_new(1, sizeof *pool, e);
+    *out = pool;
+    if (pool == NULL) return e->status;
+    pool->p.engine = engine;
+    const int64_t n = (int64_t)batch, c = (int64_t)channels;
+    const dnnl_dims_t src = {n, c, (int64_t)height, (int64_t)width};
+    const dnnl_dims_t dst = {n, c, (int64_t)conv_out_size(height, 3, 2, 1), (int64_t)conv_out_size(width, 3, 2, 1)};
+    Desc from = DESC_NONE, to = DESC_NONE;
+    dnnl_primitive_attr_t attr = NULL;
+    dnnl_primitive_desc_t pd = NULL;
+    TRY_DNNL(desc_make(&from, 4, src, dnnl_nhwc));
+    TRY_DNNL(desc_make(&to, 4, dst, dnnl_nhwc));
+    TRY_DNNL(dnnl_primitive_attr_create(&attr));
+    TRY_DNNL(dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user));
+    TRY_DNNL(pool_primitive_desc(&pd, engine->engine, &from, &to, attr));
+    primitive_finish(&pool->p, pd, e);
+done:
+    if (pd) dnnl_primitive_desc_destroy(pd);
+    if (attr) dnnl_primitive_attr_destroy(attr);
+    desc_free(&from), desc_free(&to);
+    if (e->status != BLEMISH_OK) {
+        pool_close(pool);
+        *out = NULL;
+    }
+    return e->status;
+}
+
+BlemishStatus pool_run(Pool *pool, const float *src, float *dst, void *scratch, Error *e) {
+    return primitive_run(&pool->p, src, dst, scratch, e);
+}
+
+size_t pool_scratch(const Pool *pool) { return pool->p.scratch_bytes; }
+
+void pool_close(Pool *pool) {
+    if (pool == NULL) return;
+    primitive_close(&pool->p);
+    array_free(pool);
+}
+
+BlemishStatus gemm(bool ta, bool tb, size_t m, size_t n, size_t k, float alpha, const float *a, size_t lda,
+                   const float *b, size_t ldb, float beta, float *c, size_t ldc, Error *e) {
+    if (m == 0 || n == 0) return BLEMISH_OK;
+    return dnnl_check(dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', (int64_t)m, (int64_t)n, (int64_t)k, alpha, a,
+                                 (int64_t)lda, b, (int64_t)ldb, beta, c, (int64_t)ldc),
+                      "a matrix product", e);
+}

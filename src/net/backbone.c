@@ -1,0 +1,152 @@
+/* ResNet's trunk as a list of fused convolutions over five rotating buffers. */
+#include "net/net.h"
+
+#include <string.h>
+
+/* Buffers by role. A block reads X; its convolutions go through A and B; the residual sum is formed in place in the
+ * buffer that holds the shortcut: X itself, or D after a downsampling. */
+enum { X, A, B, D, BUFFERS };
+
+typedef struct Step {
+    Conv *conv;
+    int from, to;      /* buffers; -1: the input */
+    bool ends_layer2;  /* `to` now holds layer2's output */
+    bool swaps;        /* afterwards D is the new X */
+} Step;
+
+struct Backbone {
+    Step steps[TRUNK_CONVS_MAX];
+    size_t count;
+    Pool *pool;
+    float *input, *buffers[BUFFERS];
+    void *scratch;
+    size_t batch, size2, size3; /* floats of f2 and f3 */
+    double gmac;
+};
+
+typedef struct Builder {
+    Backbone *b;
+    Engine *engine;
+    size_t largest, scratch;
+    Error *e;
+} Builder;
+
+static void note_size(size_t *largest, size_t size) {
+    if (size > *largest) *largest = size;
+}
+
+/* Appends one convolution on a height x width input. */
+static Step *add_step(Builder *build, const TrunkConv *conv, size_t height, size_t width, bool add, bool relu, int from,
+                      int to) {
+    Backbone *b = build->b;
+    Step *step = &b->steps[b->count];
+    ConvShape shape = {.batch = b->batch, .height = height, .width = width, .in = conv->in, .out = conv->out,
+                       .kernel = conv->kernel, .stride = conv->stride, .padding = conv->padding, .add = add,
+                       .relu = relu};
+    if (conv_open(&step->conv, build->engine, &shape, conv->weight, conv->bias, build->e)) return NULL;
+    b->count++;
+    step->from = from;
+    step->to = to;
+    size_t pixels = conv_out_size(height, conv->kernel, conv->stride, conv->padding) *
+                    conv_out_size(width, conv->kernel, conv->stride, conv->padding);
+    note_size(&build->largest, b->batch * pixels * conv->out);
+    note_size(&build->scratch, conv_scratch(step->conv));
+    b->gmac += 1e-9 * (double)pixels * (double)(conv->out * conv->in * conv->kernel * conv->kernel);
+    return step;
+}
+
+static const TrunkConv *part_of(const TrunkConv *convs, size_t n, const char *part) {
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(strrchr(convs[i].name, '.') - (part[0] == 'd' ? strlen("downsample") : 0) + (part[0] != 'd'), part) == 0)
+            return &convs[i];
+    return NULL;
+}
+
+/* One residual block of n convolutions; *height and *width become its output's. */
+static BlemishStatus add_block(Builder *build, const TrunkConv *convs, size_t n, size_t *height, size_t *width) {
+    const TrunkConv *c1 = part_of(convs, n, "conv1"), *c2 = part_of(convs, n, "conv2");
+    const TrunkConv *c3 = part_of(convs, n, "conv3"), *down = part_of(convs, n, "downsample.0");
+    const int shortcut = down ? D : X;
+    if (down && !add_step(build, down, *height, *width, false, false, X, D)) return build->e->status;
+    if (!add_step(build, c1, *height, *width, false, true, X, A)) return build->e->status;
+    if (c1->stride == 2) *height = conv_out_size(*height, 3, 2, 1), *width = conv_out_size(*width, 3, 2, 1);
+    Step *last = add_step(build, c2, *height, *width, c3 == NULL, true, A, c3 ? B : shortcut);
+    if (last && c2->stride == 2) *height = conv_out_size(*height, 3, 2, 1), *width = conv_out_size(*width, 3, 2, 1);
+    if (last && c3) last = add_step(build, c3, *height, *width, true, true, B, shortcut);
+    if (last) last->swaps = down != NULL;
+    return build->e->status;
+}
+
+static BlemishStatus build_steps(Builder *build, const Trunk *trunk, size_t height, size_t width) {
+    Backbone *b = build->b;
+    const TrunkConv *convs = trunk->convs;
+    if (!add_step(build, &convs[0], height, width, false, true, -1, A)) return build->e->status;
+    height = conv_out_size(height, 7, 2, 3), width = conv_out_size(width, 7, 2, 3);
+    if (pool_open(&b->pool, build->engine, b->batch, height, width, convs[0].out, build->e)) return build->e->status;
+    note_size(&build->scratch, pool_scratch(b->pool));
+    height = conv_out_size(height, 3, 2, 1), width = conv_out_size(width, 3, 2, 1);
+    for (size_t i = 1, n; i < trunk->count; i += n) {
+        const size_t prefix = strlen("layer1.0."); /* no trunk here has ten blocks in layers 1 and 2; 23 only beyond */
+        for (n = 1; i + n < trunk->count && strncmp(convs[i].name, convs[i + n].name, prefix) == 0; n++) {}
+        if (add_block(build, convs + i, n, &height, &width)) return build->e->status;
+        bool ends = i + n < trunk->count && convs[i].name[5] == '2' && convs[i + n].name[5] == '3';
+        b->steps[b->count - 1].ends_layer2 = ends;
+        if (ends) b->size2 = b->batch * height * width * trunk->c2;
+    }
+    b->size3 = b->batch * height * width * trunk->c3;
+    return BLEMISH_OK;
+}
+
+BlemishStatus backbone_open(Backbone **out, Engine *engine, const Trunk *trunk, size_t batch, size_t height,
+                            size_t width, Error *e) {
+    e->status = BLEMISH_OK;
+    Backbone *b = array_new(1, sizeof *b, e);
+    *out = b;
+    if (b == NULL) return e->status;
+    b->batch = batch;
+    Builder build = {.b = b, .engine = engine, .e = e};
+    int before = engine_enter(engine);
+    if (build_steps(&build, trunk, height, width) == BLEMISH_OK) {
+        b->input = array_new(batch * height * width * 3, sizeof(float), e);
+        for (int i = 0; i < BUFFERS; i++) b->buffers[i] = array_new(build.largest, sizeof(float), e);
+        b->scratch = array_new(build.scratch, 1, e);
+    }
+    engine_leave(before);
+    if (e->status != BLEMISH_OK) {
+        backbone_close(b);
+        *out = NULL;
+    }
+    return e->status;
+}
+
+float *backbone_input(Backbone *backbone) { return backbone->input; }
+
+BlemishStatus backbone_run(Backbone *b, float *f2, float *f3, Error *e) {
+    float *at[BUFFERS];
+    memcpy(at, b->buffers, sizeof at);
+    for (size_t i = 0; i < b->count; i++) {
+        const Step *s = &b->steps[i];
+        if (conv_run(s->conv, s->from < 0 ? b->input : at[s->from], at[s->to], b->scratch, e)) return e->status;
+        if (i == 0 && pool_run(b->pool, at[A], at[X], b->scratch, e)) return e->status;
+        if (s->ends_layer2) memcpy(f2, at[s->to], b->size2 * sizeof *f2);
+        if (s->swaps) {
+            float *swap = at[X];
+            at[X] = at[D];
+            at[D] = swap;
+        }
+    }
+    memcpy(f3, at[X], b->size3 * sizeof *f3);
+    return BLEMISH_OK;
+}
+
+double backbone_gmac(const Backbone *backbone) { return backbone->gmac; }
+
+void backbone_close(Backbone *b) {
+    if (b == NULL) return;
+    for (size_t i = 0; i < b->count; i++) conv_close(b->steps[i].conv);
+    pool_close(b->pool);
+    array_free(b->input);
+    for (int i = 0; i < BUFFERS; i++) array_free(b->buffers[i]);
+    array_free(b->scratch);
+    array_free(b);
+}

@@ -1,0 +1,43 @@
+#include "net/net.h"
+
+BlemishStatus geometry_make(Geometry *g, size_t height, size_t width, size_t c2, size_t c3, Error *e) {
+    enum { SMALLEST = 32, LARGEST = 16384 };
+    if (height < SMALLEST || width < SMALLEST || height > LARGEST || width > LARGEST)
+        return error_set(e, BLEMISH_ERROR_ARGUMENT, "input size: found %zux%zu, expected %d to %d pixels a side", height,
+                         width, SMALLEST, LARGEST);
+    /* Four halvings, each rounding up: the stem's convolution and pooling, layer2's and layer3's first block. */
+    size_t half[2] = {height, width};
+    for (int i = 0; i < 2; i++) half[i] = (((half[i] + 1) / 2 + 1) / 2 + 1) / 2;
+    *g = (Geometry){.height = height, .width = width, .h2 = half[0], .w2 = half[1], .h3 = (half[0] + 1) / 2,
+                    .w3 = (half[1] + 1) / 2, .h = 2 * half[0], .w = 2 * half[1], .c2 = c2, .c3 = c3, .c = c2 + c3};
+    return BLEMISH_OK;
+}
+
+BlemishStatus lift_open(Lift *lift, const Geometry *g, bool align_corners, Error *e) {
+    *lift = (Lift){0};
+    if (band_lift(&lift->y2, g->h2, g->h, align_corners, e) || band_lift(&lift->x2, g->w2, g->w, align_corners, e) ||
+        band_lift(&lift->y3, g->h3, g->h, align_corners, e) || band_lift(&lift->x3, g->w3, g->w, align_corners, e)) {
+        lift_close(lift);
+        return e->status;
+    }
+    return BLEMISH_OK;
+}
+
+void lift_close(Lift *lift) {
+    band_close(&lift->y2);
+    band_close(&lift->x2);
+    band_close(&lift->y3);
+    band_close(&lift->x3);
+}
+
+void cls_lift_columns(const Kernels *k, const Lift *lift, const float *z2, const float *z3, float *t2, float *t3) {
+    const size_t h2 = lift->y2.in, h3 = lift->y3.in, w2 = lift->x2.in, w3 = lift->x3.in, w = lift->x2.out;
+    const size_t mix = (size_t)CLS_TAPS * CLS_CHANNELS, out = (size_t)CLS_SIDE * w * CLS_CHANNELS;
+#pragma omp parallel for schedule(static)
+    for (size_t i = 0; i < h2 + h3; i++) {
+        if (i < h2)
+            k->cls_lift_x(z2 + i * w2 * mix, &lift->x2, t2 + i * out);
+        else
+            k->cls_lift_x(z3 + (i - h2) * w3 * mix, &lift->x3, t3 + (i - h2) * out);
+    }
+}

@@ -1,0 +1,134 @@
+/* net: the backbone, the lift and the two heads. Shapes: H x W input pixels; layer2 is (h2, w2, c2) = H/8 x W/8,
+ * layer3 (h3, w3, c3) = H/16 x W/16; the feature resolution is h x w = 2 h2 x 2 w2; c = c2 + c3. All maps NHWC. */
+#ifndef BLEMISH_NET_H
+#define BLEMISH_NET_H
+
+#include "base/base.h"
+#include "engine/engine.h"
+#include "engine/kernels.h"
+#include "store/store.h"
+
+/* ---- fill.c --------------------------------------------------------------------------------------------- */
+/* The test value of a parameter: a function of its name and shape alone (the reference's `fill`), so that two
+ * programs can make the same network without a file. */
+void fill_tensor(const char *name, size_t rank, const size_t *shape, float *out);
+
+/* ---- band.c --------------------------------------------------------------------------------------------- */
+/* The lift of one axis: bilinear upsampling in -> out, then the 3-tap average with zero padding counted in the
+ * divisor (spec 2). */
+BlemishStatus band_lift(Band *band, size_t in, size_t out, bool align_corners, Error *e);
+void band_close(Band *band);
+
+/* ---- trunk.c: backbone weights --------------------------------------------------------------------------- */
+typedef struct TrunkConv {
+    char name[48];                      /* "layer1.0.conv1" */
+    size_t in, out, kernel, stride, padding;
+    float *weight, *bias;               /* (out, in, kernel, kernel) and (out), BatchNorm folded in */
+} TrunkConv;
+#define TRUNK_CONVS_MAX 64
+typedef struct Trunk {
+    char backbone[32];
+    size_t count, c2, c3;
+    TrunkConv convs[TRUNK_CONVS_MAX]; /* in torchvision's order: conv1, then each block's */
+} Trunk;
+/* From a torchvision-style file, or from fill_tensor where file is NULL. BatchNorm (eps 1e-5) is folded in double. */
+BlemishStatus trunk_load(Trunk *trunk, const char *backbone, const TensorFile *file, Error *e);
+/* From a model file's folded "backbone.<conv>.weight" and ".bias". */
+BlemishStatus trunk_load_folded(Trunk *trunk, const char *backbone, const TensorFile *file, Error *e);
+void trunk_close(Trunk *trunk);
+
+/* ---- backbone.c ----------------------------------------------------------------------------------------- */
+typedef struct Backbone Backbone;
+/* Input sizes from 32; the trunk must outlive nothing: its weights are packed here. */
+BlemishStatus backbone_open(Backbone **out, Engine *engine, const Trunk *trunk, size_t batch, size_t height,
+                            size_t width, Error *e);
+/* Where the caller writes its input: (batch, H, W, 3), normalised. */
+float *backbone_input(Backbone *backbone);
+/* f2 (batch, h2, w2, c2) and f3 (batch, h3, w3, c3). */
+BlemishStatus backbone_run(Backbone *backbone, float *f2, float *f3, Error *e);
+double backbone_gmac(const Backbone *backbone); /* per image */
+void backbone_close(Backbone *backbone);
+
+/* ---- geometry ------------------------------------------------------------------------------------------- */
+typedef struct Geometry {
+    size_t height, width;           /* input */
+    size_t h2, w2, h3, w3, h, w;    /* layer2, layer3, feature resolution */
+    size_t c2, c3, c;
+} Geometry;
+/* Refuses inputs smaller than 32 x 32 and larger than 16384 a side. */
+BlemishStatus geometry_make(Geometry *g, size_t height, size_t width, size_t c2, size_t c3, Error *e);
+
+/* ---- heads.c: parameters -------------------------------------------------------------------------------- */
+enum { CLS_FEATURES = 2 * CLS_CHANNELS + 2 };
+
+/* Learned numbers of both heads, one allocation, so that gradients and moments are the same struct. */
+typedef struct HeadParams {
+    size_t c, hidden;
+    size_t total;           /* floats in `all` */
+    float *all;
+    float *adaptor_weight;  /* (c, c) */
+    float *adaptor_bias;    /* (c) */
+    size_t adaptor_count;   /* the floats up to here are the adaptor's: its learning rate and decay differ */
+    float *seg_weight;      /* (hidden, c) */
+    float *seg_bias, *seg_gamma, *seg_beta; /* (hidden) */
+    float *seg_out;         /* (hidden) */
+    float *cls_weight;      /* (25, 128, c): tap u * 5 + v, output, input channel */
+    float *cls_map;         /* (25, 128): the taps of the map channel */
+    float *cls_bias, *cls_gamma, *cls_beta; /* (128) */
+    float *fc_weight;       /* (258): max, mean of the 128; max, mean of the map */
+    float *fc_bias;         /* (1) */
+} HeadParams;
+BlemishStatus head_params_open(HeadParams *p, size_t c, size_t hidden, Error *e);
+void head_params_close(HeadParams *p);
+
+/* BatchNorm's running statistics. */
+typedef struct HeadStats {
+    float *seg_mean, *seg_var; /* (hidden) */
+    float *cls_mean, *cls_var; /* (128) */
+} HeadStats;
+
+typedef struct Heads {
+    bool icpr;           /* classification head on A(F) instead of F */
+    float feature_scale; /* features are divided by it (spec 4) */
+    HeadParams params;
+    HeadStats stats;
+} Heads;
+/* hidden is a multiple of LIFT_BLOCK. */
+BlemishStatus heads_open(Heads *heads, size_t c, size_t hidden, Error *e);
+void heads_close(Heads *heads);
+/* Xavier-normal weights, PyTorch's default biases, BatchNorm 1 and 0 (spec 3), from `seed`. */
+void heads_initialise(Heads *heads, uint64_t seed);
+/* The reference's names and shapes: index 0 .. HEAD_TENSORS - 1. */
+enum { HEAD_TENSORS = 17 };
+void heads_tensor(const Heads *heads, size_t index, TrunkTensor *out);
+/* Copies between `values`, in the reference's layout, and the heads. */
+void heads_get(const Heads *heads, size_t index, float *values);
+void heads_set(Heads *heads, size_t index, const float *values);
+/* The parameter part of the same, for gradients: returns false for running statistics. */
+bool head_params_get(const HeadParams *params, size_t index, float *values);
+void heads_fill(Heads *heads);
+BlemishStatus heads_load(Heads *heads, const TensorFile *file, Error *e);
+
+/* ---- lift.c: bands of one geometry ----------------------------------------------------------------------- */
+typedef struct Lift {
+    Band y2, x2, y3, x3;
+} Lift;
+BlemishStatus lift_open(Lift *lift, const Geometry *g, bool align_corners, Error *e);
+void lift_close(Lift *lift);
+
+/* ---- head_forward.c: inference ---------------------------------------------------------------------------- */
+/* The heads with everything linear multiplied out, ready to run one image at a time. */
+typedef struct HeadRunner HeadRunner;
+BlemishStatus head_runner_open(HeadRunner **out, Engine *engine, const Heads *heads, const Geometry *g,
+                               bool align_corners, Error *e);
+/* f2, f3 of one image -> map logits (h, w) and the score logit. */
+BlemishStatus head_runner_run(HeadRunner *runner, const float *f2, const float *f3, float *map, float *score,
+                              Error *e);
+double head_runner_gmac(const HeadRunner *runner);
+void head_runner_close(HeadRunner *runner);
+
+/* The classification head's shared middle: t2 (h2, 5, w, 128) and t3 from the 25 channel mixes of one image.
+ * Parallel over low-resolution rows. */
+void cls_lift_columns(const Kernels *k, const Lift *lift, const float *z2, const float *z3, float *t2, float *t3);
+
+#endif
