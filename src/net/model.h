@@ -1,0 +1,26 @@
+/* The model file: everything a session needs, in one safetensors file (docs/model-file.md). */
+#ifndef BLEMISH_MODEL_H
+#define BLEMISH_MODEL_H
+
+#include "net/net.h"
+
+typedef struct Model {
+    Trunk trunk;
+    Heads heads;
+    Geometry geometry;
+    bool align_corners;
+    float threshold, pixel_threshold;
+    char regime[16];      /* "unsupervised", "supervised", "none" */
+    char *recipe_json;    /* the recipe's object, or NULL */
+    char *metrics_json;   /* the last evaluation's object, or NULL */
+    char fingerprint[65]; /* of the training data; "" when untrained */
+    char *header_json;    /* the whole header as text, rebuilt by model_header */
+} Model;
+
+/* Rebuilds header_json from the other fields. */
+BlemishStatus model_header(Model *model, Error *e);
+BlemishStatus model_read(Model *model, const char *path, Error *e);
+BlemishStatus model_write(Model *model, const char *path, Error *e);
+void model_close(Model *model);
+
+#endif
