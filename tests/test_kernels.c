@@ -1,51 +1,12 @@
-/* The lifting and head kernels against their definitions, with every band written out as a dense matrix. */
+/* The lifting and segmentation kernels against their definitions, with every band read as a dense matrix. */
 #include "engine/kernels.h"
-#include "helper_numbers.h"
+#include "helper_bands.h"
 
 #include <setjmp.h>
 #include <cmocka.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-static const size_t widths[] = {1, 2, 3, 5, 16, 19, 33};
-enum { WIDTHS = sizeof widths / sizeof *widths };
-
-static size_t below(Random *r, size_t n) {
-    return random_below(r, (uint32_t)n);
-}
-
-/* ---- bands ----------------------------------------------------------------------------------------------- */
-
-/* Random rows at random places, about a quarter of the weights 0. */
-static Band random_band(Random *r, size_t out, size_t in, size_t taps) {
-    Band band = {.out = out, .in = in, .taps = taps, .weight = random_floats(r, out * taps)};
-    band.first = calloc(out, sizeof *band.first);
-    assert_non_null(band.first);
-    for (size_t i = 0; i < out; i++) band.first[i] = below(r, in - taps + 1);
-    for (size_t i = 0; i < out * taps; i++)
-        if (below(r, 4) == 0) band.weight[i] = 0;
-    return band;
-}
-
-static Band any_band(Random *r, size_t out) {
-    size_t taps = 1 + below(r, 4);
-    return random_band(r, out, taps + below(r, 6), taps);
-}
-
-static void free_band(Band *band) {
-    free(band->first);
-    free(band->weight);
-}
-
-/* Element (row, column), for rows outside the matrix too: the zero padding. */
-static double band_at(const Band *band, ptrdiff_t row, size_t column) {
-    if (row < 0 || (size_t)row >= band->out) return 0;
-    size_t first = band->first[row];
-    return column >= first && column < first + band->taps
-               ? (double)band->weight[(size_t)row * band->taps + column - first]
-               : 0;
-}
 
 /* ---- lifting --------------------------------------------------------------------------------------------- */
 
@@ -201,21 +162,21 @@ static void check_seg_dot(const Kernels *k, Random *r, size_t w) {
     free_seg(&s);
 }
 
-static void check_seg_stats(const Kernels *k, Random *r, size_t w) {
-    Seg s = random_seg(r, w);
-    float *sum = random_floats(r, LIFT_BLOCK), *square = random_floats(r, LIFT_BLOCK);
-    Sum *want_sum = new_sums(sum, LIFT_BLOCK), *want_square = new_sums(square, LIFT_BLOCK);
-    for (size_t x = 0; x < w; x++)
-        for (size_t c = 0; c < LIFT_BLOCK; c++) {
-            double d = (double)s.row[x * LIFT_BLOCK + c] - (double)s.mean[c];
+static void check_column_stats(const Kernels *k, Random *r, size_t n) {
+    const size_t channels = 16 * (1 + below(r, 8));
+    float *rows = random_floats(r, n * channels), *center = random_floats(r, channels);
+    float *sum = random_floats(r, channels), *square = random_floats(r, channels);
+    Sum *want_sum = new_sums(sum, channels), *want_square = new_sums(square, channels);
+    for (size_t i = 0; i < n; i++)
+        for (size_t c = 0; c < channels; c++) {
+            double d = (double)rows[i * channels + c] - (double)center[c];
             sum_add(&want_sum[c], d);
             sum_add(&want_square[c], d * d);
         }
-    k->seg_stats(s.row, w, s.mean, sum, square);
-    assert_sums("seg_stats: sum", sum, want_sum, LIFT_BLOCK);
-    assert_sums("seg_stats: square", square, want_square, LIFT_BLOCK);
-    free(sum), free(square), free(want_sum), free(want_square);
-    free_seg(&s);
+    k->column_stats(rows, n, channels, center, sum, square);
+    assert_sums("column_stats: sum", sum, want_sum, channels);
+    assert_sums("column_stats: square", square, want_square, channels);
+    free(rows), free(center), free(sum), free(square), free(want_sum), free(want_square);
 }
 
 static void check_seg_grad_sums(const Kernels *k, Random *r, size_t w) {
@@ -255,119 +216,12 @@ static void check_seg_grad_row(const Kernels *k, Random *r, size_t w) {
     free_seg(&s);
 }
 
-/* ---- classification head --------------------------------------------------------------------------------- */
-
-/* into[0 .. 127] += weight * from[0 .. 127], a zero weight being no term. */
-static void add_channels(Sum *into, double weight, const float *from) {
-    for (size_t c = 0; c < CLS_CHANNELS && weight != 0; c++) sum_add(&into[c], weight * (double)from[c]);
-}
-
-/* Row or column that tap number `tap` of output `at` reads: -2 .. 2 around it, maybe outside. */
-static ptrdiff_t shifted(size_t at, size_t tap) {
-    return (ptrdiff_t)at + (ptrdiff_t)tap - 2;
-}
-
-static void check_cls_x(const Kernels *k, Random *r, size_t w) {
-    Band x = any_band(r, w);
-    const size_t nz = x.in * CLS_TAPS * CLS_CHANNELS, nt = CLS_SIDE * w * CLS_CHANNELS;
-    float *z = random_floats(r, nz), *t = random_floats(r, nt), *lifted = random_floats(r, nt);
-    float *projected = random_floats(r, nz);
-    Sum *want_t = new_sums(NULL, nt), *want_z = new_sums(NULL, nz);
-    for (size_t j = 0; j < x.in; j++)
-        for (size_t u = 0; u < CLS_SIDE; u++)
-            for (size_t v = 0; v < CLS_SIDE; v++)
-                for (size_t o = 0; o < w; o++) {
-                    double weight = band_at(&x, shifted(o, v), j);
-                    size_t at_z = (j * CLS_TAPS + u * CLS_SIDE + v) * CLS_CHANNELS, at_t = (u * w + o) * CLS_CHANNELS;
-                    add_channels(want_t + at_t, weight, z + at_z);
-                    add_channels(want_z + at_z, weight, t + at_t);
-                }
-    k->cls_lift_x(z, &x, lifted);
-    k->cls_project_x(t, &x, projected);
-    assert_sums("cls_lift_x", lifted, want_t, nt);
-    assert_sums("cls_project_x", projected, want_z, nz);
-    free(z), free(t), free(lifted), free(projected), free(want_t), free(want_z);
-    free_band(&x);
-}
-
-static void check_cls_y(const Kernels *k, Random *r, size_t w, Band band) {
-    const size_t h = band.out, n = w * CLS_CHANNELS, nt = band.in * CLS_SIDE * n;
-    const size_t y = below(r, h), i = below(r, band.in);
-    float *t = random_floats(r, nt), *d = random_floats(r, h * n);
-    float *row = random_floats(r, n), *low = random_floats(r, CLS_SIDE * n);
-    Sum *want_row = new_sums(row, n), *want_low = new_sums(NULL, CLS_SIDE * n);
-    for (size_t u = 0; u < CLS_SIDE; u++)
-        for (size_t x = 0; x < w; x++) {
-            const size_t at = u * n + x * CLS_CHANNELS;
-            for (size_t l = 0; l < band.in; l++)
-                add_channels(want_row + x * CLS_CHANNELS, band_at(&band, shifted(y, u), l), t + l * CLS_SIDE * n + at);
-            for (size_t o = 0; o < h; o++)
-                add_channels(want_low + at, band_at(&band, shifted(o, u), i), d + o * n + x * CLS_CHANNELS);
-        }
-    k->cls_lift_y(t, &band, y, w, row);
-    k->cls_project_y(d, &band, i, w, low);
-    assert_sums("cls_lift_y", row, want_row, n);
-    assert_sums("cls_project_y", low, want_low, CLS_SIDE * n);
-    free(t), free(d), free(row), free(low), free(want_row), free(want_low);
-}
-
-static void check_cls_map_row(const Kernels *k, Random *r, size_t w) {
-    const size_t h = 1 + below(r, 8), y = below(r, h), n = w * CLS_CHANNELS;
-    float *m = random_floats(r, h * w), *weight = random_floats(r, CLS_TAPS * CLS_CHANNELS), *d = random_floats(r, n);
-    Sum *want = new_sums(d, n);
-    for (size_t x = 0; x < w; x++)
-        for (size_t u = 0; u < CLS_SIDE; u++)
-            for (size_t v = 0; v < CLS_SIDE; v++) {
-                ptrdiff_t i = shifted(y, u), j = shifted(x, v);
-                if (i < 0 || j < 0 || i >= (ptrdiff_t)h || j >= (ptrdiff_t)w) continue;
-                double value = (double)m[(size_t)i * w + (size_t)j];
-                add_channels(want + x * CLS_CHANNELS, value, weight + (u * CLS_SIDE + v) * CLS_CHANNELS);
-            }
-    k->cls_map_row(m, h, w, y, weight, d);
-    assert_sums("cls_map_row", d, want, n);
-    free(m), free(weight), free(d), free(want);
-}
-
-/* ---- every set ------------------------------------------------------------------------------------------- */
-
-static void for_every_set(void (*check)(const Kernels *, Random *, size_t w)) {
-    for (size_t i = 0; kernels_at(i); i++) {
-        Random r = random_new(1, i);
-        for (size_t j = 0; j < WIDTHS; j++)
-            for (int repeat = 0; repeat < 3; repeat++) check(kernels_at(i), &r, widths[j]);
-    }
-}
-
-static void check_cls_any_y(const Kernels *k, Random *r, size_t w) {
-    Band few = any_band(r, 1 + below(r, 9));
-    check_cls_y(k, r, w, few);
-    free_band(&few);
-}
-
-static void classification_takes_the_most_taps(void **state) {
-    (void)state;
-    for (size_t i = 0; kernels_at(i); i++) {
-        Random r = random_new(2, i);
-        Band most = random_band(&r, 7, BAND_TAPS_MAX + 2, BAND_TAPS_MAX);
-        check_cls_y(kernels_at(i), &r, 2, most);
-        free_band(&most);
-    }
-}
-
-#define EVERY_SET(name)                                                                                                \
-    static void name(void **state) {                                                                                   \
-        (void)state;                                                                                                   \
-        for_every_set(check_##name);                                                                                   \
-    }
 EVERY_SET(lift_row)
 EVERY_SET(project_row)
 EVERY_SET(seg_dot)
-EVERY_SET(seg_stats)
+EVERY_SET(column_stats)
 EVERY_SET(seg_grad_sums)
 EVERY_SET(seg_grad_row)
-EVERY_SET(cls_x)
-EVERY_SET(cls_any_y)
-EVERY_SET(cls_map_row)
 
 static void the_fastest_set_is_the_last(void **state) {
     (void)state;
@@ -383,13 +237,9 @@ int main(void) {
         cmocka_unit_test(lift_row),
         cmocka_unit_test(project_row),
         cmocka_unit_test(seg_dot),
-        cmocka_unit_test(seg_stats),
+        cmocka_unit_test(column_stats),
         cmocka_unit_test(seg_grad_sums),
         cmocka_unit_test(seg_grad_row),
-        cmocka_unit_test(cls_x),
-        cmocka_unit_test(cls_any_y),
-        cmocka_unit_test(classification_takes_the_most_taps),
-        cmocka_unit_test(cls_map_row),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
