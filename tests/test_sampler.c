@@ -9,6 +9,12 @@
 
 enum { MAX_DRAWS = 4096 };
 
+static bool draws_equal(const Draw *a, const Draw *b, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (a[i].sample != b[i].sample || a[i].flip != b[i].flip) return false;
+    return true;
+}
+
 static void unsupervised_shows_every_normal_once(void **state) {
     (void)state;
     for (size_t n = 1; n < 40; n += 3) {
@@ -94,11 +100,11 @@ static void epochs_repeat_from_seed_and_counts(void **state) {
     for (size_t i = 0; i < 32; i++)
         if (one[i].sample < 30) b.shown[one[i].sample]--;
     assert_int_equal(sampler_epoch(&b, 6, two, &e), BLEMISH_OK);
-    assert_memory_equal(one, two, 32 * sizeof *one);
+    assert_true(draws_equal(one, two, 32));
     assert_int_equal(sampler_epoch(&c, 0, one, &e), BLEMISH_OK);
     memset(b.shown, 0, 30 * sizeof *b.shown);
     assert_int_equal(sampler_epoch(&b, 0, two, &e), BLEMISH_OK);
-    assert_memory_not_equal(one, two, 32 * sizeof *one);
+    assert_false(draws_equal(one, two, 32));
     sampler_close(&a);
     sampler_close(&b);
     sampler_close(&c);
