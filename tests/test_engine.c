@@ -219,7 +219,7 @@ typedef struct Worker {
 /* A convolution and a product on this thread's own engine, over and over; no cmocka calls outside the main thread. */
 static void *work(void *argument) {
     Worker *worker = argument;
-    enum { RUNS = 40, CHANNELS = 32, WIDTH = 11 };
+    enum { RUNS = 20, CHANNELS = 32, WIDTH = 11 };
     const ConvShape s = {.batch = 1,
                          .height = worker->height,
                          .width = WIDTH,
