@@ -43,7 +43,6 @@ void regions_close(Regions *r);
 typedef struct Session {
     const Model *model;
     Engine *engine;
-    Trunk const *trunk;
     Backbone *backbone; /* of `batch` images */
     Backbone *single;   /* of one image, for what is left of a batch; opened when first needed */
     HeadRunner *heads;
@@ -65,6 +64,9 @@ BlemishStatus session_large_map(Session *s, const BlemishResult *result, float *
 /* Regions of the image-size map into `regions`, which is the caller's or s->regions. */
 BlemishStatus session_regions(Session *s, const BlemishResult *result, Regions *regions, Error *e);
 BlemishStatus session_write_map(Session *s, const BlemishResult *result, const char *path, Error *e);
+/* The overlay of one image; the caller frees *out. */
+BlemishStatus session_overlay(Session *s, const BlemishImage *image, const BlemishResult *result, BlemishImage *out,
+                              Error *e);
 BlemishSessionCost session_cost(const Session *s);
 void session_close(Session *s);
 
@@ -76,7 +78,8 @@ BlemishStatus overlay_draw(BlemishImage *out, const BlemishImage *image, const f
 
 /* ---- gallery.c ------------------------------------------------------------------------------------------- */
 
-/* Rows of three tiles: image, ground truth, heat map with the ground truth's outline. */
+/* Rows of three tiles: image, ground truth, heat map with the ground truth's outline, framed green where the verdict
+ * agrees with the label and red where not. */
 typedef struct Gallery {
     size_t tile, columns;
     BlemishImage *rows; /* each 3 tiles wide */
