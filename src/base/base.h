@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 /* ---- errors ---------------------------------------------------------------------------------------------- */
 
@@ -58,6 +59,14 @@ void text_json_string(Text *t, const char *value);
 void text_json_number(Text *t, double value);
 void text_free(Text *t);
 
+/* ---- numbers from text ----------------------------------------------------------------------------------- */
+
+/* The whole of `text` as one finite decimal number, whatever the program's locale; false, with *out untouched, for
+ * anything else (empty, white space, trailing characters, hexadecimal, NaN, infinity, too large). */
+bool number_parse(const char *text, double *out);
+/* The same for a whole number of digits alone. */
+bool count_parse(const char *text, uint64_t *out);
+
 /* ---- counter-based random numbers ------------------------------------------------------------------------ */
 
 /* Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011): 128 random bits for a
@@ -84,6 +93,25 @@ void random_shuffle(Random *r, size_t *items, size_t n);
 uint64_t mix64(uint64_t x);
 uint64_t fnv1a64(const void *bytes, size_t length, uint64_t basis);
 #define FNV1A64_BASIS 0xcbf29ce484222325ull
+
+/* ---- files written whole ----------------------------------------------------------------------------------- */
+
+/* A file that appears whole or not at all: written under a temporary name in the folder of `path`, then fsync and
+ * rename. A symbolic link is followed; anything but a regular file at `path` is refused. Permissions follow the
+ * umask. After any failure of open or commit the struct is zeroed and no temporary file is left. */
+typedef struct AtomicFile {
+    FILE *file;
+    char *path, *temporary;
+} AtomicFile;
+BlemishStatus atomic_open(AtomicFile *f, const char *path, Error *e);
+/* Writes bytes; a failure (disk full) is reported here or by commit. */
+BlemishStatus atomic_write(AtomicFile *f, const void *bytes, size_t length, Error *e);
+/* Flush, fsync, close, rename, fsync of the folder. Refused, too, when anything written before had failed. */
+BlemishStatus atomic_commit(AtomicFile *f, Error *e);
+/* Closes and removes the temporary file; harmless after commit. */
+void atomic_abandon(AtomicFile *f);
+/* All at once. */
+BlemishStatus atomic_write_file(const char *path, const void *bytes, size_t length, Error *e);
 
 /* ---- time ------------------------------------------------------------------------------------------------ */
 
