@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 /* ---- errors ---------------------------------------------------------------------------------------------- */
 
@@ -84,6 +85,25 @@ void random_shuffle(Random *r, size_t *items, size_t n);
 uint64_t mix64(uint64_t x);
 uint64_t fnv1a64(const void *bytes, size_t length, uint64_t basis);
 #define FNV1A64_BASIS 0xcbf29ce484222325ull
+
+/* ---- files written whole ----------------------------------------------------------------------------------- */
+
+/* A file that appears whole or not at all: written under a temporary name in the folder of `path`, then fsync and
+ * rename. A symbolic link is followed; anything but a regular file at `path` is refused. Permissions follow the
+ * umask. After any failure of open or commit the struct is zeroed and no temporary file is left. */
+typedef struct AtomicFile {
+    FILE *file;
+    char *path, *temporary;
+} AtomicFile;
+BlemishStatus atomic_open(AtomicFile *f, const char *path, Error *e);
+/* Writes bytes; a failure (disk full) is reported here or by commit. */
+BlemishStatus atomic_write(AtomicFile *f, const void *bytes, size_t length, Error *e);
+/* Flush, fsync, close, rename, fsync of the folder. Refused, too, when anything written before had failed. */
+BlemishStatus atomic_commit(AtomicFile *f, Error *e);
+/* Closes and removes the temporary file; harmless after commit. */
+void atomic_abandon(AtomicFile *f);
+/* All at once. */
+BlemishStatus atomic_write_file(const char *path, const void *bytes, size_t length, Error *e);
 
 /* ---- time ------------------------------------------------------------------------------------------------ */
 

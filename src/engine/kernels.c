@@ -15,7 +15,9 @@ enum { LANES = 16, BLOCK_V = LIFT_BLOCK / LANES, CLS_V = CLS_CHANNELS / LANES };
 #define SLOPE 0.2f /* LeakyReLU of the segmentation head (spec 3) */
 
 /* a where the lane of mask is all ones, b where it is 0 (C has no vector ?: operator). */
-static inline V choose(VI mask, V a, V b) { return (V)((mask & (VI)a) | (~mask & (VI)b)); }
+static inline V choose(VI mask, V a, V b) {
+    return (V)((mask & (VI)a) | (~mask & (VI)b));
+}
 
 #define UNROLL _Pragma("GCC unroll 8")
 
@@ -61,8 +63,7 @@ static void project_row(const LiftGrad *grads, size_t count, size_t y, size_t c0
         for (size_t x = 0; x < w; x++) {
             const float *weight = m->x->weight + x * taps;
             float *t = scratch + m->x->first[x] * LIFT_BLOCK;
-            for (size_t j = 0; j < taps; j++)
-                UNROLL for (int k = 0; k < BLOCK_V; k++) {
+            for (size_t j = 0; j < taps; j++) UNROLL for (int k = 0; k < BLOCK_V; k++) {
                     float *s = t + j * LIFT_BLOCK + k * LANES;
                     STORE(s, LOAD(s) + weight[j] * LOAD(g + x * LIFT_BLOCK + k * LANES));
                 }
@@ -70,8 +71,7 @@ static void project_row(const LiftGrad *grads, size_t count, size_t y, size_t c0
         const float *wy = m->y->weight + y * m->y->taps;
         for (size_t t = 0; t < m->y->taps; t++) {
             float *row = m->data + (m->y->first[y] + t) * cols * m->stride + c0;
-            for (size_t j = 0; j < cols; j++)
-                UNROLL for (int k = 0; k < BLOCK_V; k++) {
+            for (size_t j = 0; j < cols; j++) UNROLL for (int k = 0; k < BLOCK_V; k++) {
                     float *d = row + j * m->stride + k * LANES;
                     STORE(d, LOAD(d) + wy[t] * LOAD(scratch + j * LIFT_BLOCK + k * LANES));
                 }
@@ -81,7 +81,9 @@ static void project_row(const LiftGrad *grads, size_t count, size_t y, size_t c0
 
 /* ---- segmentation head ----------------------------------------------------------------------------------- */
 
-static inline V leaky(V y) { return choose(y > 0.0f, y, SLOPE * y); }
+static inline V leaky(V y) {
+    return choose(y > 0.0f, y, SLOPE * y);
+}
 
 static inline float sum_lanes(V v) {
     float s = 0;
@@ -98,22 +100,22 @@ static void seg_dot(const float *row, size_t w, const SegBlock *b, float *m) {
     }
     for (size_t x = 0; x < w; x++) {
         V acc = {0};
-        UNROLL for (int k = 0; k < BLOCK_V; k++)
-            acc += out[k] * leaky(scale[k] * LOAD(row + x * LIFT_BLOCK + k * LANES) + shift[k]);
+        UNROLL for (int k = 0; k < BLOCK_V; k++) acc +=
+            out[k] * leaky(scale[k] * LOAD(row + x * LIFT_BLOCK + k * LANES) + shift[k]);
         m[x] += sum_lanes(acc);
     }
 }
 
-static void seg_stats(const float *row, size_t w, const float *center, float *sum, float *square) {
-    for (int k = 0; k < BLOCK_V; k++) {
-        V s = {0}, q = {0}, c = LOAD(center + k * LANES);
-        for (size_t x = 0; x < w; x++) {
-            V v = LOAD(row + x * LIFT_BLOCK + k * LANES) - c;
+static void column_stats(const float *rows, size_t n, size_t channels, const float *center, float *sum, float *square) {
+    for (size_t k = 0; k < channels; k += LANES) {
+        V s = {0}, q = {0}, c = LOAD(center + k);
+        for (size_t i = 0; i < n; i++) {
+            V v = LOAD(rows + i * channels + k) - c;
             s += v;
             q += v * v;
         }
-        STORE(sum + k * LANES, LOAD(sum + k * LANES) + s);
-        STORE(square + k * LANES, LOAD(square + k * LANES) + q);
+        STORE(sum + k, LOAD(sum + k) + s);
+        STORE(square + k, LOAD(square + k) + q);
     }
 }
 
@@ -253,6 +255,8 @@ static void cls_map_row(const float *m, size_t h, size_t w, size_t y, const floa
     }
 }
 
+#include "engine/kernels_cls_train.h"
+
 /* ---- Gaussian noise -------------------------------------------------------------------------------------- */
 
 static inline void mul_wide(VU a, uint32_t b, VU *high, VU *low) {
@@ -296,7 +300,8 @@ static inline void cos_sin_turn(V t, V *cosine, V *sine) {
 
 /* Two normals of two words each. */
 static inline void box_muller(VU a, VU b, float std, V *first, V *second) {
-    V u = __builtin_convertvector((VI)(a >> 8) + 1, V) * 0x1p-24f, t = __builtin_convertvector((VI)(b >> 8), V) * 0x1p-24f;
+    V u = __builtin_convertvector((VI)(a >> 8) + 1, V) * 0x1p-24f,
+      t = __builtin_convertvector((VI)(b >> 8), V) * 0x1p-24f;
     V radius = std * sqrt_positive(-2.0f * log_unit(u)), c, s;
     cos_sin_turn(t, &c, &s);
     *first = radius * c;
@@ -368,7 +373,7 @@ const Kernels TABLE_NAME(KERNEL_SUFFIX) = {
     .lift_row = lift_row,
     .project_row = project_row,
     .seg_dot = seg_dot,
-    .seg_stats = seg_stats,
+    .column_stats = column_stats,
     .seg_grad_sums = seg_grad_sums,
     .seg_grad_row = seg_grad_row,
     .cls_lift_x = cls_lift_x,
@@ -376,6 +381,13 @@ const Kernels TABLE_NAME(KERNEL_SUFFIX) = {
     .cls_project_y = cls_project_y,
     .cls_project_x = cls_project_x,
     .cls_map_row = cls_map_row,
+    .cls_scatter = cls_scatter,
+    .cls_gather = cls_gather,
+    .cls_pool = cls_pool,
+    .cls_grad_sums = cls_grad_sums,
+    .cls_grad_rows = cls_grad_rows,
+    .cls_map_grad_weight = cls_map_grad_weight,
+    .cls_map_grad_map = cls_map_grad_map,
     .gauss = gauss,
     .adamw = adamw,
     .to_bf16 = to_bf16,

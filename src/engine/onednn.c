@@ -155,6 +155,8 @@ int engine_enter(const Engine *engine) {
 
 void engine_leave(int before) { omp_set_num_threads(before); }
 
+int engine_thread_index(void) { return omp_get_thread_num(); }
+
 void engine_library_version(char text[32]) {
     const dnnl_version_t *v = dnnl_version();
     snprintf(text, 32, "%d.%d.%d", v->major, v->minor, v->patch);

@@ -1,26 +1,8 @@
-/* store: files of tensors and how files are written. */
+/* store: files of tensors. */
 #ifndef BLEMISH_STORE_H
 #define BLEMISH_STORE_H
 
 #include "base/base.h"
-
-#include <stdio.h>
-
-/* ---- atomic.c ------------------------------------------------------------------------------------------- */
-/* A file that appears whole or not at all: written under a temporary name beside `path`, then fsync and rename. */
-typedef struct AtomicFile {
-    FILE *file;
-    char *path, *temporary;
-} AtomicFile;
-BlemishStatus atomic_open(AtomicFile *f, const char *path, Error *e);
-/* Writes bytes; the first failure (disk full) is reported here or by commit. */
-BlemishStatus atomic_write(AtomicFile *f, const void *bytes, size_t length, Error *e);
-/* Flush, fsync, close, rename, fsync of the folder. On failure the temporary file is removed. */
-BlemishStatus atomic_commit(AtomicFile *f, Error *e);
-/* Closes and removes the temporary file; harmless after commit. */
-void atomic_abandon(AtomicFile *f);
-/* All at once. */
-BlemishStatus atomic_write_file(const char *path, const void *bytes, size_t length, Error *e);
 
 /* ---- sha256.c ------------------------------------------------------------------------------------------- */
 typedef struct Sha256 {
