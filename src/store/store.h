@@ -18,8 +18,16 @@ BlemishStatus sha256_file(const char *path, char hex[65], Error *e);
 
 /* ---- tensors.c: the in-memory form that every reader fills ------------------------------------------------ */
 #define TENSOR_RANK_MAX 8
-typedef enum TensorType { TENSOR_F32, TENSOR_F16, TENSOR_BF16, TENSOR_F64, TENSOR_I64, TENSOR_I32, TENSOR_I8,
-                          TENSOR_U8 } TensorType;
+typedef enum TensorType {
+    TENSOR_F32,
+    TENSOR_F16,
+    TENSOR_BF16,
+    TENSOR_F64,
+    TENSOR_I64,
+    TENSOR_I32,
+    TENSOR_I8,
+    TENSOR_U8
+} TensorType;
 typedef struct Tensor {
     const char *name;
     TensorType type;
@@ -28,13 +36,14 @@ typedef struct Tensor {
     size_t count;     /* elements */
 } Tensor;
 
-/* Tensors of one file plus its metadata; owns names and data. */
+/* Tensors of one file, in order of their names, plus its metadata; owns names and data. The file may be mapped: data
+ * stays in it until close, so a file that another program shortens meanwhile must not be read from. */
 typedef struct TensorFile {
     char *path;
     Tensor *tensors;
     size_t count, capacity;
-    char *metadata; /* safetensors' __metadata__ as a JSON object's text; NULL where there is none */
-    void *storage;  /* the readers' own: mapped or allocated bytes */
+    char *metadata;                /* safetensors' __metadata__ as a JSON object's text; NULL where there is none */
+    struct TensorStorage *storage; /* the readers' own: mapped or allocated bytes */
 } TensorFile;
 
 /* Reads .safetensors, PyTorch's zip .pth and its legacy (pre-1.6) .pth, recognised by content. Every size and offset
@@ -53,7 +62,8 @@ void tensor_to_f32(const Tensor *tensor, float *out);
 
 /* ---- safetensors.c -------------------------------------------------------------------------------------- */
 /* Writes tensors in the given order (names unique) atomically; metadata is name/value pairs of strings, stored as
- * __metadata__. Data is 64-byte aligned within the file. */
+ * __metadata__. The data starts at a multiple of 64 bytes and, as the format asks, follows without holes: tensors of a
+ * multiple of 64 bytes keep the next one aligned. */
 typedef struct MetadataEntry {
     const char *key, *value;
 } MetadataEntry;
@@ -62,11 +72,21 @@ BlemishStatus safetensors_write(const char *path, const Tensor *tensors, size_t 
 /* One value of TensorFile.metadata as malloc-owned text; NULL where the key is absent (no error) or on error. */
 char *tensor_file_metadata(const TensorFile *file, const char *key, Error *e);
 
-/* ---- weights.c, fetch.c: the cache of backbone files behind blemish_weights_* ----------------------------- */
+/* ---- weights.c: the cache of backbone files behind blemish_weights_* -------------------------------------- */
+/* As blemish_weights_known and blemish_weights_folder say; files are written to the first folder. */
+int weights_known(size_t index, BlemishWeights *weights);
+int weights_folder(size_t index, char *path, size_t size);
 BlemishStatus weights_find(const char *backbone, char *path, size_t size, Error *e);
 BlemishStatus weights_import(const char *file, const char *backbone, char *path, size_t size, Error *e);
 BlemishStatus weights_fetch(const char *name, const char *base_url, BlemishProgressFn progress, void *user, char *path,
                             size_t size, Error *e);
+
+/* ---- fetch.c -------------------------------------------------------------------------------------------- */
+/* Downloads one file to `path` by way of path.part, which a later call resumes. protocols is libcurl's list ("https");
+ * sha256_prefix is lower-case hexadecimal. A file with another checksum is refused and deleted; after any other
+ * failure path.part stays. progress may be NULL. */
+BlemishStatus fetch_file(const char *url, const char *protocols, const char *sha256_prefix, const char *path,
+                         BlemishProgressFn progress, void *user, Error *e);
 
 /* ---- architecture.c: what a torchvision ResNet's trunk holds --------------------------------------------- */
 /* conv1 to layer3 of a backbone: every tensor's name and shape, for loading, checking and filling. */
