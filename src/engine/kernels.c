@@ -181,8 +181,8 @@ static void cls_lift_x(const float *z, const Band *x, float *t) {
 
 static void cls_lift_y(const float *t, const Band *yb, size_t y, size_t w, float *d) {
     const size_t n = w * CLS_CHANNELS;
-    const float *rows[CLS_SIDE * 16], *p;
-    float weights[CLS_SIDE * 16];
+    const float *rows[CLS_SIDE * BAND_TAPS_MAX], *p;
+    float weights[CLS_SIDE * BAND_TAPS_MAX];
     size_t count = 0;
     for (size_t u = 0; u < CLS_SIDE; u++) {
         size_t r = tap_row(y, u, yb->out);
@@ -270,7 +270,7 @@ static inline void mul_wide(VU a, uint32_t b, VU *high, VU *low) {
 static inline V log_unit(V u) {
     VI bits = (VI)u;
     VI e = (bits - 0x3f3504f3) >> 23;
-    V f = (V)(bits - (e << 23));
+    V f = (V)((VU)bits - ((VU)e << 23));
     V s = (f - 1.0f) / (f + 1.0f), q = s * s;
     V series = 2.0f + q * (0.666666667f + q * (0.4f + q * (0.285714286f + q * 0.222222222f)));
     return s * series + 0.693147181f * __builtin_convertvector(e, V);
@@ -279,7 +279,7 @@ static inline V log_unit(V u) {
 /* sqrt of x >= 0 to a few units in the last place: two Newton steps on the classic first guess of 1/sqrt would leave
  * 5e-6; three leave rounding only. Exactly 0 for 0. */
 static inline V sqrt_positive(V x) {
-    V r = (V)(0x5f375a86 - ((VI)x >> 1));
+    V r = (V)(0x5f375a86u - ((VU)x >> 1));
     UNROLL for (int i = 0; i < 3; i++) r = r * (1.5f - 0.5f * x * r * r);
     return choose(x > 0.0f, x * r, (V){0});
 }
@@ -293,9 +293,9 @@ static inline void cos_sin_turn(V t, V *cosine, V *sine) {
     V c = 1.0f + q * (-0.5f + q * (4.16666667e-2f + q * (-1.38888889e-3f + q * 2.48015873e-5f)));
     VI odd = -(quadrant & 1);
     V cc = choose(odd, s, c), ss = choose(odd, c, s);
-    VI cos_negative = ((quadrant + 1) & 2) << 30, sin_negative = (quadrant & 2) << 30;
-    *cosine = (V)((VI)cc ^ cos_negative);
-    *sine = (V)((VI)ss ^ sin_negative);
+    VU cos_negative = ((VU)(quadrant + 1) & 2) << 30, sin_negative = ((VU)quadrant & 2) << 30;
+    *cosine = (V)((VU)cc ^ cos_negative);
+    *sine = (V)((VU)ss ^ sin_negative);
 }
 
 /* Two normals of two words each. */
@@ -352,7 +352,9 @@ static void to_bf16(const float *in, size_t n, uint16_t *out) {
     for (size_t i = 0; i < n; i++) {
         uint32_t bits;
         memcpy(&bits, in + i, sizeof bits);
-        out[i] = (uint16_t)((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+        uint32_t rounded = bits + 0x7fffu + ((bits >> 16) & 1u);
+        uint32_t nan = bits | 0x400000u; /* rounding would carry a NaN into infinity or zero */
+        out[i] = (uint16_t)(((bits & 0x7fffffffu) > 0x7f800000u ? nan : rounded) >> 16);
     }
 }
 

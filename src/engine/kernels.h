@@ -1,5 +1,5 @@
 /* The hot loops that are not matrix products, built once per instruction set from kernels.c. Their plain twins are
- * in tests/test_kernels.c.
+ * in tests/test_kernels*.c.
  *
  * Lifting (design: docs/architecture.md) is a banded matrix per axis: bilinear upsampling with the 3-tap average
  * folded in. A row of lifted values is produced for LIFT_BLOCK channels at a time so that it stays in the
@@ -15,7 +15,9 @@
 #define CLS_SIDE 5       /* and its kernel's */
 #define CLS_TAPS 25
 
-/* out x in matrix whose row r is non-zero only at columns first[r] .. first[r] + taps - 1 (all within in). */
+/* out x in matrix whose row r is non-zero only at columns first[r] .. first[r] + taps - 1 (all within in). The
+ * classification kernels take at most BAND_TAPS_MAX taps; upsampling makes at most 4. */
+#define BAND_TAPS_MAX 16
 typedef struct Band {
     size_t out, in, taps;
     size_t *first; /* out */
@@ -96,7 +98,7 @@ typedef struct Kernels {
      * moments m, v and bias corrections c1 = 1 - beta1^t, c2 = 1 - beta2^t; the gradient is g * gscale. */
     void (*adamw)(size_t n, float *p, const float *g, float *m, float *v, float gscale, float lr, float decay, float c1,
                   float c2);
-    /* Rounds to the nearest bfloat16 (ties to even), and back. */
+    /* Rounds to the nearest bfloat16 (ties to even; NaN stays NaN), and back. Any n. */
     void (*to_bf16)(const float *in, size_t n, uint16_t *out);
     void (*from_bf16)(const uint16_t *in, size_t n, float *out);
 } Kernels;
