@@ -219,8 +219,10 @@ static int run(int argc, char **argv) {
     if (!values.log) values.log = log;
     if (code < 0) code = check_folder(values.out);
     BlemishDataset *dataset = code ? NULL : data_open(&values.data);
-    if (values.resume && dataset && access(values.checkpoint, F_OK)) {
-        say("%s: there is no checkpoint, training starts from the beginning", values.checkpoint);
+    if (dataset && values.resume != !access(values.checkpoint, F_OK)) {
+        say(values.resume ? "%s: there is no checkpoint, training starts from the beginning"
+                          : "%s: left alone until the first checkpoint of this training; --resume would continue it",
+            values.checkpoint);
     }
     code = dataset ? train_and_evaluate(&values, dataset, recipe) : EXIT_FAILED;
     blemish_dataset_close(dataset);
