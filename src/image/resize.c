@@ -70,15 +70,29 @@ static const float *pair_row(RowPair *pair, const BlemishImage *image, size_t y,
     return pair->rows[slot];
 }
 
-static void normalise_row(const float *restrict a, const float *restrict b, float weight, size_t count, int channels,
-                          float *restrict out) {
-    static const float scale[3] = {1 / (255 * 0.229f), 1 / (255 * 0.224f), 1 / (255 * 0.225f)};
-    static const float shift[3] = {-0.485f / 0.229f, -0.456f / 0.224f, -0.406f / 0.225f};
-    size_t step = channels == 3 ? 3 : 1, green = channels == 3 ? 1 : 0, blue = channels == 3 ? 2 : 0;
-    for (size_t i = 0; i < count; i++, a += step, b += step, out += 3) {
-        out[0] = (a[0] + (b[0] - a[0]) * weight) * scale[0] + shift[0];
-        out[1] = (a[green] + (b[green] - a[green]) * weight) * scale[1] + shift[1];
-        out[2] = (a[blue] + (b[blue] - a[blue]) * weight) * scale[2] + shift[2];
+/* ImageNet's scale and shift for every float of a row of RGB, so that the loop over it is flat and vectorises. */
+typedef struct Normal {
+    float scale[3 * GROUP], shift[3 * GROUP];
+} Normal;
+
+static void normal_make(Normal *n, size_t count) {
+    static const float mean[3] = {0.485f, 0.456f, 0.406f}, std[3] = {0.229f, 0.224f, 0.225f};
+    for (size_t i = 0; i < 3 * count; i++) {
+        n->scale[i] = 1 / (255 * std[i % 3]);
+        n->shift[i] = -mean[i % 3] / std[i % 3];
+    }
+}
+
+static void normalise_colour(const float *restrict a, const float *restrict b, float weight, size_t count,
+                             const Normal *restrict n, float *restrict out) {
+    for (size_t i = 0; i < 3 * count; i++) out[i] = (a[i] + (b[i] - a[i]) * weight) * n->scale[i] + n->shift[i];
+}
+
+static void normalise_grey(const float *restrict a, const float *restrict b, float weight, size_t count,
+                           const Normal *restrict n, float *restrict out) {
+    for (size_t i = 0; i < count; i++) {
+        float v = a[i] + (b[i] - a[i]) * weight;
+        for (size_t c = 0; c < 3; c++) out[3 * i + c] = v * n->scale[c] + n->shift[c];
     }
 }
 
@@ -92,6 +106,8 @@ static void resample(const BlemishImage *image, size_t height, size_t width, flo
     size_t channels = (size_t)image->channels;
     Taps taps;
     RowPair pair;
+    Normal normal;
+    normal_make(&normal, width < GROUP ? width : GROUP);
     for (size_t first = 0; first < width; first += GROUP) {
         size_t count = width - first < GROUP ? width - first : GROUP;
         taps_make(&taps, first, count, image->width, width, channels, false);
@@ -102,10 +118,12 @@ static void resample(const BlemishImage *image, size_t height, size_t width, flo
             tap(y, image->height, height, false, &low, &high, &weight);
             const float *a = pair_row(&pair, image, low, high, &taps, count);
             const float *b = pair_row(&pair, image, high, low, &taps, count);
-            if (input != NULL)
-                normalise_row(a, b, weight, count, image->channels, input + 3 * (y * width + first));
-            else
+            if (input == NULL)
                 round_row(a, b, weight, count * channels, pixels + channels * (y * width + first));
+            else if (channels == 3)
+                normalise_colour(a, b, weight, count, &normal, input + 3 * (y * width + first));
+            else
+                normalise_grey(a, b, weight, count, &normal, input + 3 * (y * width + first));
         }
     }
 }
