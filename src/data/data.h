@@ -26,9 +26,10 @@ BlemishStatus manifest_open(Manifest *out, const char *path, const BlemishDatase
 BlemishStatus manifest_add(Manifest *m, const Sample *sample, Error *e);
 void manifest_close(Manifest *m);
 /* Seeded split: of each type, in path order shuffled by (seed, type name), the first round(fraction * n) become the
- * test split - at least one and at most n - 1 when n > 1. */
+ * test split - at least one (unless fraction is 0) and at most n - 1 (unless it is 1) when n > 1. */
 BlemishStatus manifest_split(Manifest *m, double test_fraction, uint64_t seed, Error *e);
-/* sha256 (hex) over every sample's relative file name, label, split and file content: the data fingerprint. */
+/* sha256 (hex) over every sample's file name (relative to the folder that all share), label, split, file content and
+ * mask content: the data fingerprint. */
 BlemishStatus manifest_fingerprint(const Manifest *m, char hex[65], Error *e);
 
 /* ---- sampler.c (spec 6) --------------------------------------------------------------------------------- */

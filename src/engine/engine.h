@@ -17,6 +17,8 @@ int engine_threads(const Engine *engine);
  * work with these two, so that the caller's own setting survives. */
 int engine_enter(const Engine *engine);
 void engine_leave(int before);
+/* Inside a parallel region: this thread's number, below engine_threads. */
+int engine_thread_index(void);
 
 /* A convolution on NHWC with everything fused that follows it in a ResNet. */
 typedef struct ConvShape {

@@ -15,7 +15,9 @@ enum { LANES = 16, BLOCK_V = LIFT_BLOCK / LANES, CLS_V = CLS_CHANNELS / LANES };
 #define SLOPE 0.2f /* LeakyReLU of the segmentation head (spec 3) */
 
 /* a where the lane of mask is all ones, b where it is 0 (C has no vector ?: operator). */
-static inline V choose(VI mask, V a, V b) { return (V)((mask & (VI)a) | (~mask & (VI)b)); }
+static inline V choose(VI mask, V a, V b) {
+    return (V)((mask & (VI)a) | (~mask & (VI)b));
+}
 
 #define UNROLL _Pragma("GCC unroll 8")
 
@@ -61,8 +63,7 @@ static void project_row(const LiftGrad *grads, size_t count, size_t y, size_t c0
         for (size_t x = 0; x < w; x++) {
             const float *weight = m->x->weight + x * taps;
             float *t = scratch + m->x->first[x] * LIFT_BLOCK;
-            for (size_t j = 0; j < taps; j++)
-                UNROLL for (int k = 0; k < BLOCK_V; k++) {
+            for (size_t j = 0; j < taps; j++) UNROLL for (int k = 0; k < BLOCK_V; k++) {
                     float *s = t + j * LIFT_BLOCK + k * LANES;
                     STORE(s, LOAD(s) + weight[j] * LOAD(g + x * LIFT_BLOCK + k * LANES));
                 }
@@ -70,8 +71,7 @@ static void project_row(const LiftGrad *grads, size_t count, size_t y, size_t c0
         const float *wy = m->y->weight + y * m->y->taps;
         for (size_t t = 0; t < m->y->taps; t++) {
             float *row = m->data + (m->y->first[y] + t) * cols * m->stride + c0;
-            for (size_t j = 0; j < cols; j++)
-                UNROLL for (int k = 0; k < BLOCK_V; k++) {
+            for (size_t j = 0; j < cols; j++) UNROLL for (int k = 0; k < BLOCK_V; k++) {
                     float *d = row + j * m->stride + k * LANES;
                     STORE(d, LOAD(d) + wy[t] * LOAD(scratch + j * LIFT_BLOCK + k * LANES));
                 }
@@ -81,7 +81,9 @@ static void project_row(const LiftGrad *grads, size_t count, size_t y, size_t c0
 
 /* ---- segmentation head ----------------------------------------------------------------------------------- */
 
-static inline V leaky(V y) { return choose(y > 0.0f, y, SLOPE * y); }
+static inline V leaky(V y) {
+    return choose(y > 0.0f, y, SLOPE * y);
+}
 
 static inline float sum_lanes(V v) {
     float s = 0;
@@ -98,22 +100,22 @@ static void seg_dot(const float *row, size_t w, const SegBlock *b, float *m) {
     }
     for (size_t x = 0; x < w; x++) {
         V acc = {0};
-        UNROLL for (int k = 0; k < BLOCK_V; k++)
-            acc += out[k] * leaky(scale[k] * LOAD(row + x * LIFT_BLOCK + k * LANES) + shift[k]);
+        UNROLL for (int k = 0; k < BLOCK_V; k++) acc +=
+            out[k] * leaky(scale[k] * LOAD(row + x * LIFT_BLOCK + k * LANES) + shift[k]);
         m[x] += sum_lanes(acc);
     }
 }
 
-static void seg_stats(const float *row, size_t w, const float *center, float *sum, float *square) {
-    for (int k = 0; k < BLOCK_V; k++) {
-        V s = {0}, q = {0}, c = LOAD(center + k * LANES);
-        for (size_t x = 0; x < w; x++) {
-            V v = LOAD(row + x * LIFT_BLOCK + k * LANES) - c;
+static void column_stats(const float *rows, size_t n, size_t channels, const float *center, float *sum, float *square) {
+    for (size_t k = 0; k < channels; k += LANES) {
+        V s = {0}, q = {0}, c = LOAD(center + k);
+        for (size_t i = 0; i < n; i++) {
+            V v = LOAD(rows + i * channels + k) - c;
             s += v;
             q += v * v;
         }
-        STORE(sum + k * LANES, LOAD(sum + k * LANES) + s);
-        STORE(square + k * LANES, LOAD(square + k * LANES) + q);
+        STORE(sum + k, LOAD(sum + k) + s);
+        STORE(square + k, LOAD(square + k) + q);
     }
 }
 
@@ -179,8 +181,8 @@ static void cls_lift_x(const float *z, const Band *x, float *t) {
 
 static void cls_lift_y(const float *t, const Band *yb, size_t y, size_t w, float *d) {
     const size_t n = w * CLS_CHANNELS;
-    const float *rows[CLS_SIDE * 16], *p;
-    float weights[CLS_SIDE * 16];
+    const float *rows[CLS_SIDE * BAND_TAPS_MAX], *p;
+    float weights[CLS_SIDE * BAND_TAPS_MAX];
     size_t count = 0;
     for (size_t u = 0; u < CLS_SIDE; u++) {
         size_t r = tap_row(y, u, yb->out);
@@ -253,6 +255,8 @@ static void cls_map_row(const float *m, size_t h, size_t w, size_t y, const floa
     }
 }
 
+#include "engine/kernels_cls_train.h"
+
 /* ---- Gaussian noise -------------------------------------------------------------------------------------- */
 
 static inline void mul_wide(VU a, uint32_t b, VU *high, VU *low) {
@@ -266,7 +270,7 @@ static inline void mul_wide(VU a, uint32_t b, VU *high, VU *low) {
 static inline V log_unit(V u) {
     VI bits = (VI)u;
     VI e = (bits - 0x3f3504f3) >> 23;
-    V f = (V)(bits - (e << 23));
+    V f = (V)((VU)bits - ((VU)e << 23));
     V s = (f - 1.0f) / (f + 1.0f), q = s * s;
     V series = 2.0f + q * (0.666666667f + q * (0.4f + q * (0.285714286f + q * 0.222222222f)));
     return s * series + 0.693147181f * __builtin_convertvector(e, V);
@@ -275,7 +279,7 @@ static inline V log_unit(V u) {
 /* sqrt of x >= 0 to a few units in the last place: two Newton steps on the classic first guess of 1/sqrt would leave
  * 5e-6; three leave rounding only. Exactly 0 for 0. */
 static inline V sqrt_positive(V x) {
-    V r = (V)(0x5f375a86 - ((VI)x >> 1));
+    V r = (V)(0x5f375a86u - ((VU)x >> 1));
     UNROLL for (int i = 0; i < 3; i++) r = r * (1.5f - 0.5f * x * r * r);
     return choose(x > 0.0f, x * r, (V){0});
 }
@@ -289,14 +293,15 @@ static inline void cos_sin_turn(V t, V *cosine, V *sine) {
     V c = 1.0f + q * (-0.5f + q * (4.16666667e-2f + q * (-1.38888889e-3f + q * 2.48015873e-5f)));
     VI odd = -(quadrant & 1);
     V cc = choose(odd, s, c), ss = choose(odd, c, s);
-    VI cos_negative = ((quadrant + 1) & 2) << 30, sin_negative = (quadrant & 2) << 30;
-    *cosine = (V)((VI)cc ^ cos_negative);
-    *sine = (V)((VI)ss ^ sin_negative);
+    VU cos_negative = ((VU)(quadrant + 1) & 2) << 30, sin_negative = ((VU)quadrant & 2) << 30;
+    *cosine = (V)((VU)cc ^ cos_negative);
+    *sine = (V)((VU)ss ^ sin_negative);
 }
 
 /* Two normals of two words each. */
 static inline void box_muller(VU a, VU b, float std, V *first, V *second) {
-    V u = __builtin_convertvector((VI)(a >> 8) + 1, V) * 0x1p-24f, t = __builtin_convertvector((VI)(b >> 8), V) * 0x1p-24f;
+    V u = __builtin_convertvector((VI)(a >> 8) + 1, V) * 0x1p-24f,
+      t = __builtin_convertvector((VI)(b >> 8), V) * 0x1p-24f;
     V radius = std * sqrt_positive(-2.0f * log_unit(u)), c, s;
     cos_sin_turn(t, &c, &s);
     *first = radius * c;
@@ -347,7 +352,9 @@ static void to_bf16(const float *in, size_t n, uint16_t *out) {
     for (size_t i = 0; i < n; i++) {
         uint32_t bits;
         memcpy(&bits, in + i, sizeof bits);
-        out[i] = (uint16_t)((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+        uint32_t rounded = bits + 0x7fffu + ((bits >> 16) & 1u);
+        uint32_t nan = bits | 0x400000u; /* rounding would carry a NaN into infinity or zero */
+        out[i] = (uint16_t)(((bits & 0x7fffffffu) > 0x7f800000u ? nan : rounded) >> 16);
     }
 }
 
@@ -368,7 +375,7 @@ const Kernels TABLE_NAME(KERNEL_SUFFIX) = {
     .lift_row = lift_row,
     .project_row = project_row,
     .seg_dot = seg_dot,
-    .seg_stats = seg_stats,
+    .column_stats = column_stats,
     .seg_grad_sums = seg_grad_sums,
     .seg_grad_row = seg_grad_row,
     .cls_lift_x = cls_lift_x,
@@ -376,6 +383,13 @@ const Kernels TABLE_NAME(KERNEL_SUFFIX) = {
     .cls_project_y = cls_project_y,
     .cls_project_x = cls_project_x,
     .cls_map_row = cls_map_row,
+    .cls_scatter = cls_scatter,
+    .cls_gather = cls_gather,
+    .cls_pool = cls_pool,
+    .cls_grad_sums = cls_grad_sums,
+    .cls_grad_rows = cls_grad_rows,
+    .cls_map_grad_weight = cls_map_grad_weight,
+    .cls_map_grad_map = cls_map_grad_map,
     .gauss = gauss,
     .adamw = adamw,
     .to_bf16 = to_bf16,

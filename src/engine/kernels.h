@@ -1,5 +1,5 @@
 /* The hot loops that are not matrix products, built once per instruction set from kernels.c. Their plain twins are
- * in tests/test_kernels.c.
+ * in tests/test_kernels*.c.
  *
  * Lifting (design: docs/architecture.md) is a banded matrix per axis: bilinear upsampling with the 3-tap average
  * folded in. A row of lifted values is produced for LIFT_BLOCK channels at a time so that it stays in the
@@ -10,12 +10,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LIFT_BLOCK 64   /* channels a lifted row holds */
+#define LIFT_BLOCK 64    /* channels a lifted row holds */
 #define CLS_CHANNELS 128 /* the classification head's width (spec 3) */
-#define CLS_SIDE 5      /* and its kernel's */
+#define CLS_SIDE 5       /* and its kernel's */
 #define CLS_TAPS 25
 
-/* out x in matrix whose row r is non-zero only at columns first[r] .. first[r] + taps - 1 (all within in). */
+/* out x in matrix whose row r is non-zero only at columns first[r] .. first[r] + taps - 1 (all within in). The
+ * classification kernels take at most BAND_TAPS_MAX taps; upsampling makes at most 4. */
+#define BAND_TAPS_MAX 16
 typedef struct Band {
     size_t out, in, taps;
     size_t *first; /* out */
@@ -36,10 +38,18 @@ typedef struct LiftGrad {
 
 /* Per-channel numbers of one block, each LIFT_BLOCK long. */
 typedef struct SegBlock {
-    const float *scale, *shift; /* BatchNorm: y = scale * v + shift */
-    const float *out;           /* the 1x1 convolution to one channel */
+    const float *scale, *shift;  /* BatchNorm: y = scale * v + shift */
+    const float *out;            /* the 1x1 convolution to one channel */
     const float *mean, *inv_std; /* training only: x_hat = (v - mean) * inv_std */
 } SegBlock;
+
+/* The classification head's 128 channels in training, for one image. */
+typedef struct ClsBlock {
+    const float *scale, *shift;  /* BatchNorm: y = relu(scale * v + shift) */
+    const float *mean, *inv_std; /* x_hat = (v - mean) * inv_std */
+    const float *max, *dmax;     /* largest y of the image, and the gradient of each pixel that has it */
+    const float *dmean;          /* gradient of every pixel */
+} ClsBlock;
 
 typedef struct Kernels {
     const char *name;
@@ -50,8 +60,8 @@ typedef struct Kernels {
     void (*project_row)(const LiftGrad *grads, size_t count, size_t y, size_t c0, float *scratch, const float *g);
     /* m[x] += sum over the block of out * leaky_relu(scale * v + shift). */
     void (*seg_dot)(const float *row, size_t w, const SegBlock *b, float *m);
-    /* sum += v - center, square += (v - center)^2 over the row. */
-    void (*seg_stats)(const float *row, size_t w, const float *center, float *sum, float *square);
+    /* Over n rows of `channels` (a multiple of 16): sum += v - center, square += (v - center)^2. */
+    void (*column_stats)(const float *rows, size_t n, size_t channels, const float *center, float *sum, float *square);
     /* With dy = dm[x] * out * leaky'(y): sums[0] += dy, sums[1] += dy * x_hat, sums[2] += dm[x] * leaky(y);
      * sums is (3, LIFT_BLOCK). */
     void (*seg_grad_sums)(const float *row, size_t w, const SegBlock *b, const float *dm, float *sums);
@@ -67,14 +77,28 @@ typedef struct Kernels {
     void (*cls_project_x)(const float *t, const Band *x, float *z);
     /* d (w, 128) of row y += 5x5 convolution of the map m (h, w) with weight (25, 128), zero padding. */
     void (*cls_map_row)(const float *m, size_t h, size_t w, size_t y, const float *weight, float *d);
+    /* d (h, w, 128) += what input pixel (y, x), mixed to (25, 128), adds through the 5x5 convolution; only channels
+     * c0 .. c0 + count - 1 (multiples of 16), so that threads can share one d. cls_gather is the transpose. */
+    void (*cls_scatter)(const float *mix, size_t h, size_t w, size_t y, size_t x, size_t c0, size_t count, float *d);
+    void (*cls_gather)(const float *d, size_t h, size_t w, size_t y, size_t x, float *mix);
+    /* With y = relu(scale * v + shift) over n pixels: running max and how many pixels have it, sum += y. */
+    void (*cls_pool)(const float *rows, size_t n, const float *scale, const float *shift, float *max, float *sum,
+                     float *ties);
+    /* With dy the gradient of y before the ReLU: sums[0] += dy, sums[1] += dy * x_hat; sums is (2, 128). */
+    void (*cls_grad_sums)(const float *rows, size_t n, const ClsBlock *b, float *sums);
+    /* rows <- scale * (dy - mean_dy - x_hat * mean_dy_xhat). */
+    void (*cls_grad_rows)(float *rows, size_t n, const ClsBlock *b, const float *mean_dy, const float *mean_dy_xhat);
+    /* Backward of cls_map_row from d (w, 128), row y: dweight (25, 128) += ..., dm (h, w) += ... */
+    void (*cls_map_grad_weight)(const float *m, size_t h, size_t w, size_t y, const float *d, float *dweight);
+    void (*cls_map_grad_map)(const float *d, size_t h, size_t w, size_t y, const float *weight, float *dm);
     /* Standard normal numbers times std: element i depends on (key, stream, first + i) alone. first and n are
      * multiples of 4. */
     void (*gauss)(uint64_t key, uint64_t stream, uint64_t first, size_t n, float std, float *out);
     /* AdamW (Loshchilov and Hutter 2019; PyTorch's order of operations): p -= lr*decay*p, then the Adam step with
      * moments m, v and bias corrections c1 = 1 - beta1^t, c2 = 1 - beta2^t; the gradient is g * gscale. */
-    void (*adamw)(size_t n, float *p, const float *g, float *m, float *v, float gscale, float lr, float decay,
-                  float c1, float c2);
-    /* Rounds to the nearest bfloat16 (ties to even), and back. */
+    void (*adamw)(size_t n, float *p, const float *g, float *m, float *v, float gscale, float lr, float decay, float c1,
+                  float c2);
+    /* Rounds to the nearest bfloat16 (ties to even; NaN stays NaN), and back. Any n. */
     void (*to_bf16)(const float *in, size_t n, uint16_t *out);
     void (*from_bf16)(const uint16_t *in, size_t n, float *out);
 } Kernels;

@@ -10,7 +10,8 @@
 #define IMAGE_PIXELS_MAX ((size_t)1 << 28)
 
 /* ---- decode.c: by content, not by file name: JPEG, PNG, TIFF -------------------------------------------- */
-/* To RGB (spec 1). Errors: IO, FORMAT (with the path), MEMORY. */
+/* To RGB (spec 1). Errors (with the path): IO, FORMAT, MEMORY, and UNSUPPORTED for what is valid but not a grey or
+ * colour picture of integers (CMYK, float TIFF). A file that is cut or has lost data is refused, never half read. */
 BlemishStatus image_decode(BlemishImage *out, const char *path, Error *e);
 /* To one channel of 0 and 1: 1 where any colour component is not 0 (alpha and EXIF orientation as image_decode). */
 BlemishStatus image_decode_mask(BlemishImage *out, const char *path, Error *e);
@@ -22,7 +23,7 @@ uint8_t *image_pixels(BlemishImage *image);
 void image_free(BlemishImage *image);
 
 /* ---- encode.c ------------------------------------------------------------------------------------------- */
-/* Both write through store-like atomicity: temporary name in the same folder, fsync, rename. */
+/* Both write whole files or none (AtomicFile). Errors: ARGUMENT (no pixels), IO, MEMORY. */
 BlemishStatus image_write_png(const BlemishImage *image, const char *path, Error *e);
 BlemishStatus image_write_tiff_f32(const float *values, size_t width, size_t height, const char *path, Error *e);
 
@@ -55,17 +56,18 @@ BlemishStatus mask_distance(const uint8_t *mask, size_t height, size_t width, fl
 /* Spec 6's D: (distance / largest distance of its component)^2 * 3 inside each 8-connected component, else 1. */
 BlemishStatus mask_distance_weights(const uint8_t *mask, size_t height, size_t width, float *weights, Error *e);
 
-/* ---- draw.c --------------------------------------------------------------------------------------------- */
+/* ---- draw.c: onto RGB images made here -------------------------------------------------------------------- */
 /* The "turbo" colour map (Mikhailov 2019) of v in [0, 1]. */
 void colour_turbo(float v, uint8_t rgb[3]);
 /* rgb = (1 - alpha) rgb + alpha colour, alpha in [0, 1], over the map; image and map have the same size. Alpha grows
  * with the map's value so that untouched surface stays readable. */
 void draw_heatmap(BlemishImage *image, const float *map);
+/* A frame of `thickness` pixels inside the box, clipped to the image. */
 void draw_rectangle(BlemishImage *image, size_t x, size_t y, size_t width, size_t height, size_t thickness,
                     const uint8_t rgb[3]);
-/* The mask's outline, one pixel wide. */
+/* The mask's outline: its pixels that have a side neighbour outside it or outside the picture. */
 void draw_contour(BlemishImage *image, const uint8_t *mask, const uint8_t rgb[3]);
-/* Copies `source` into `image` at (x, y), clipped. */
+/* Copies `source` (grey or RGB) into `image` at (x, y), clipped. */
 void draw_image(BlemishImage *image, const BlemishImage *source, size_t x, size_t y);
 
 #endif

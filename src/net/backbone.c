@@ -55,11 +55,24 @@ static Step *add_step(Builder *build, const TrunkConv *conv, size_t height, size
     return step;
 }
 
-static const TrunkConv *part_of(const TrunkConv *convs, size_t n, const char *part) {
+/* A convolution's name within its block: "conv1" of "layer1.0.conv1". */
+static const char *name_in_block(const TrunkConv *conv) {
+    return strchr(strchr(conv->name, '.') + 1, '.') + 1;
+}
+
+/* The block's convolution of that name, or NULL. */
+static const TrunkConv *part_of(const TrunkConv *convs, size_t n, const char *name) {
     for (size_t i = 0; i < n; i++)
-        if (strcmp(strrchr(convs[i].name, '.') - (part[0] == 'd' ? strlen("downsample") : 0) + (part[0] != 'd'), part) == 0)
-            return &convs[i];
+        if (strcmp(name_in_block(&convs[i]), name) == 0) return &convs[i];
     return NULL;
+}
+
+/* How many convolutions from the first one on belong to its block: they share what comes before their own name. */
+static size_t block_length(const TrunkConv *convs, size_t count) {
+    const size_t prefix = (size_t)(name_in_block(convs) - convs->name);
+    size_t n = 1;
+    while (n < count && strncmp(convs[n].name, convs->name, prefix) == 0) n++;
+    return n;
 }
 
 /* One residual block of n convolutions; *height and *width become its output's. */
@@ -86,8 +99,7 @@ static BlemishStatus build_steps(Builder *build, const Trunk *trunk, size_t heig
     note_size(&build->scratch, pool_scratch(b->pool));
     height = conv_out_size(height, 3, 2, 1), width = conv_out_size(width, 3, 2, 1);
     for (size_t i = 1, n; i < trunk->count; i += n) {
-        const size_t prefix = strlen("layer1.0."); /* no trunk here has ten blocks in layers 1 and 2; 23 only beyond */
-        for (n = 1; i + n < trunk->count && strncmp(convs[i].name, convs[i + n].name, prefix) == 0; n++) {}
+        n = block_length(convs + i, trunk->count - i);
         if (add_block(build, convs + i, n, &height, &width)) return build->e->status;
         bool ends = i + n < trunk->count && convs[i].name[5] == '2' && convs[i + n].name[5] == '3';
         b->steps[b->count - 1].ends_layer2 = ends;

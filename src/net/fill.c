@@ -14,7 +14,7 @@ void fill_tensor(const char *name, size_t rank, const size_t *shape, float *out)
     for (size_t i = 0; i < rank; i++) count *= shape[i];
     for (size_t i = 1; i < rank; i++) fan_in *= shape[i];
     bool around_one = rank <= 1 && (ends_with(name, "running_var") || ends_with(name, ".weight"));
-    float scale = sqrtf(3.0f / (float)fan_in);
+    float scale = (float)sqrt(3.0 / (double)fan_in); /* rounded once, as the reference does */
     for (size_t i = 0; i < count; i++) {
         uint64_t z = mix64(hash + i + 0x9e3779b97f4a7c15ull);
         float u = (float)((double)(z >> 40) / 0x1p23 - 1.0);

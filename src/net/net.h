@@ -97,7 +97,7 @@ typedef struct Heads {
 BlemishStatus heads_open(Heads *heads, size_t c, size_t hidden, Error *e);
 void heads_close(Heads *heads);
 /* Xavier-normal weights, PyTorch's default biases, BatchNorm 1 and 0 (spec 3), from `seed`. */
-void heads_initialise(Heads *heads, uint64_t seed);
+BlemishStatus heads_initialise(Heads *heads, uint64_t seed, Error *e);
 /* The reference's names and shapes: index 0 .. HEAD_TENSORS - 1. */
 enum { HEAD_TENSORS = 17 };
 void heads_tensor(const Heads *heads, size_t index, TrunkTensor *out);
@@ -106,7 +106,9 @@ void heads_get(const Heads *heads, size_t index, float *values);
 void heads_set(Heads *heads, size_t index, const float *values);
 /* The parameter part of the same, for gradients: returns false for running statistics. */
 bool head_params_get(const HeadParams *params, size_t index, float *values);
-void heads_fill(Heads *heads);
+/* The reference's test values (fill_tensor). */
+BlemishStatus heads_fill(Heads *heads, Error *e);
+/* From a model file's "heads.<name>" tensors; e->status must be BLEMISH_OK on entry. */
 BlemishStatus heads_load(Heads *heads, const TensorFile *file, Error *e);
 
 /* ---- lift.c: bands of one geometry ----------------------------------------------------------------------- */

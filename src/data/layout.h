@@ -1,0 +1,44 @@
+/* layout: what the readers of published layouts share. Only src/data includes it. */
+#ifndef BLEMISH_LAYOUT_H
+#define BLEMISH_LAYOUT_H
+
+#include "data/data.h"
+
+/* One way of storing a data set: how it is recognised, what that is in words, and its reader. A reader appends its
+ * samples in any order; those it leaves at SPLIT_UNSET are drawn by manifest_open. */
+typedef struct Layout {
+    const char *name, *sign;
+    bool (*matches)(const char *path);
+    BlemishStatus (*read)(Manifest *m, const char *path, Error *e);
+} Layout;
+
+extern const Layout layout_mvtec, layout_magnetic_tile, layout_folder, layout_csv;
+
+#define SPLIT_UNSET ((BlemishSplit)-1)
+
+/* split.c: manifest_split, but only of the samples at SPLIT_UNSET; the manifest is sorted. */
+BlemishStatus split_unset(Manifest *m, double test_fraction, uint64_t seed, Error *e);
+
+/* ---- listing.c ------------------------------------------------------------------------------------------ */
+/* The names in one folder, sorted by strcmp; hidden ones are left out, symbolic links are followed. */
+typedef struct Listing {
+    char **names;
+    size_t count, capacity;
+} Listing;
+typedef enum ListingKind { LIST_FOLDERS, LIST_FILES } ListingKind;
+BlemishStatus listing_open(Listing *l, const char *folder, ListingKind kind, Error *e);
+void listing_close(Listing *l);
+
+bool is_folder(const char *path);
+bool is_file(const char *path);
+/* By extension, in any case: jpg, jpeg, png, tif, tiff. */
+bool is_image_name(const char *name);
+/* Length of a file name without its extension. */
+int stem_length(const char *name);
+/* malloc-owned; NULL with *e set when memory is short. */
+char *path_format(Error *e, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The image file folder/stem.EXT of any image extension, else folder/stem_mask.EXT: *mask is malloc-owned, NULL
+ * where there is none. */
+BlemishStatus find_mask(const char *folder, const char *stem, int length, char **mask, Error *e);
+
+#endif

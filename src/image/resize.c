@@ -1,0 +1,178 @@
+#include "image/image.h"
+
+#include <string.h>
+
+/* Output columns are taken in groups whose taps and rows fit on the stack: nothing is allocated on the way from a
+ * picture to the network, and nothing can fail. */
+enum { GROUP = 256 };
+
+typedef struct Taps {
+    size_t low[GROUP], high[GROUP]; /* byte or float offsets of the two neighbours in a row */
+    float weight[GROUP];            /* of the high one */
+} Taps;
+
+/* Where output index i of `out` lies among `in` samples: between *low and *high, *weight of the way. */
+static void tap(size_t i, size_t in, size_t out, bool corners, size_t *low, size_t *high, float *weight) {
+    double x;
+    if (corners)
+        x = out > 1 ? (double)i * (double)(in - 1) / (double)(out - 1) : 0;
+    else
+        x = ((double)i + 0.5) * ((double)in / (double)out) - 0.5;
+    if (x < 0) x = 0;
+    *low = (size_t)x;
+    if (*low >= in - 1) {
+        *low = *high = in - 1;
+        *weight = 0;
+        return;
+    }
+    *high = *low + 1;
+    *weight = (float)(x - (double)*low);
+}
+
+static void taps_make(Taps *t, size_t first, size_t count, size_t in, size_t out, size_t channels, bool corners) {
+    for (size_t i = 0; i < count; i++) {
+        tap(first + i, in, out, corners, &t->low[i], &t->high[i], &t->weight[i]);
+        t->low[i] *= channels;
+        t->high[i] *= channels;
+    }
+}
+
+/* One source row blended along x: count * channels floats. */
+static void blend_columns(const uint8_t *restrict row, const Taps *t, size_t count, size_t channels,
+                          float *restrict out) {
+    for (size_t i = 0; i < count; i++) {
+        const uint8_t *low = row + t->low[i], *high = row + t->high[i];
+        float weight = t->weight[i];
+        for (size_t c = 0; c < channels; c++) {
+            float a = low[c], b = high[c];
+            *out++ = a + (b - a) * weight;
+        }
+    }
+}
+
+/* The two source rows around each output row, blended along x; consecutive output rows often share them. */
+typedef struct RowPair {
+    float rows[2][3 * GROUP];
+    size_t held[2]; /* source row in each; SIZE_MAX: none */
+} RowPair;
+
+static const float *pair_row(RowPair *pair, const BlemishImage *image, size_t y, size_t keep, const Taps *t,
+                             size_t count) {
+    for (int i = 0; i < 2; i++)
+        if (pair->held[i] == y) return pair->rows[i];
+    int slot = pair->held[0] == keep;
+    const uint8_t *row = image->data + y * image->stride;
+    if (image->channels == 3) /* a constant count: the inner loop unrolls */
+        blend_columns(row, t, count, 3, pair->rows[slot]);
+    else
+        blend_columns(row, t, count, 1, pair->rows[slot]);
+    pair->held[slot] = y;
+    return pair->rows[slot];
+}
+
+/* ImageNet's scale and shift for every float of a row of RGB, so that the loop over it is flat and vectorises. */
+typedef struct Normal {
+    float scale[3 * GROUP], shift[3 * GROUP];
+} Normal;
+
+static void normal_make(Normal *n, size_t count) {
+    static const float mean[3] = {0.485f, 0.456f, 0.406f}, std[3] = {0.229f, 0.224f, 0.225f};
+    for (size_t i = 0; i < 3 * count; i++) {
+        n->scale[i] = 1 / (255 * std[i % 3]);
+        n->shift[i] = -mean[i % 3] / std[i % 3];
+    }
+}
+
+static void normalise_colour(const float *restrict a, const float *restrict b, float weight, size_t count,
+                             const Normal *restrict n, float *restrict out) {
+    for (size_t i = 0; i < 3 * count; i++) out[i] = (a[i] + (b[i] - a[i]) * weight) * n->scale[i] + n->shift[i];
+}
+
+static void normalise_grey(const float *restrict a, const float *restrict b, float weight, size_t count,
+                           const Normal *restrict n, float *restrict out) {
+    for (size_t i = 0; i < count; i++) {
+        float v = a[i] + (b[i] - a[i]) * weight;
+        for (size_t c = 0; c < 3; c++) out[3 * i + c] = v * n->scale[c] + n->shift[c];
+    }
+}
+
+static void round_row(const float *restrict a, const float *restrict b, float weight, size_t count,
+                      uint8_t *restrict out) {
+    for (size_t i = 0; i < count; i++) out[i] = (uint8_t)(a[i] + (b[i] - a[i]) * weight + 0.5f);
+}
+
+/* Writes to exactly one of input (3 normalised floats a pixel) and pixels (the image's channels). */
+static void resample(const BlemishImage *image, size_t height, size_t width, float *input, uint8_t *pixels) {
+    size_t channels = (size_t)image->channels;
+    Taps taps;
+    RowPair pair;
+    Normal normal;
+    normal_make(&normal, width < GROUP ? width : GROUP);
+    for (size_t first = 0; first < width; first += GROUP) {
+        size_t count = width - first < GROUP ? width - first : GROUP;
+        taps_make(&taps, first, count, image->width, width, channels, false);
+        pair.held[0] = pair.held[1] = SIZE_MAX;
+        for (size_t y = 0; y < height; y++) {
+            size_t low, high;
+            float weight;
+            tap(y, image->height, height, false, &low, &high, &weight);
+            const float *a = pair_row(&pair, image, low, high, &taps, count);
+            const float *b = pair_row(&pair, image, high, low, &taps, count);
+            if (input == NULL)
+                round_row(a, b, weight, count * channels, pixels + channels * (y * width + first));
+            else if (channels == 3)
+                normalise_colour(a, b, weight, count, &normal, input + 3 * (y * width + first));
+            else
+                normalise_grey(a, b, weight, count, &normal, input + 3 * (y * width + first));
+        }
+    }
+}
+
+void image_to_input(const BlemishImage *image, size_t height, size_t width, float *out) {
+    resample(image, height, width, out, NULL);
+}
+
+BlemishStatus image_resize(const BlemishImage *image, size_t width, size_t height, BlemishImage *out, Error *e) {
+    if (image_new(out, width, height, image->channels, e) != BLEMISH_OK) return e->status;
+    resample(image, height, width, NULL, image_pixels(out));
+    return BLEMISH_OK;
+}
+
+static void plane_resize(const float *in, size_t in_height, size_t in_width, float *out, size_t height, size_t width,
+                         bool corners) {
+    Taps taps;
+    for (size_t first = 0; first < width; first += GROUP) {
+        size_t count = width - first < GROUP ? width - first : GROUP;
+        taps_make(&taps, first, count, in_width, width, 1, corners);
+        for (size_t y = 0; y < height; y++) {
+            size_t low, high;
+            float wy;
+            tap(y, in_height, height, corners, &low, &high, &wy);
+            const float *a = in + low * in_width, *b = in + high * in_width;
+            float *to = out + y * width + first;
+            for (size_t i = 0; i < count; i++) {
+                size_t l = taps.low[i], h = taps.high[i];
+                float wx = taps.weight[i], upper = a[l] + (a[h] - a[l]) * wx, lower = b[l] + (b[h] - b[l]) * wx;
+                to[i] = upper + (lower - upper) * wy;
+            }
+        }
+    }
+}
+
+void plane_resize_bilinear(const float *in, size_t in_height, size_t in_width, float *out, size_t height,
+                           size_t width) {
+    plane_resize(in, in_height, in_width, out, height, width, false);
+}
+
+void plane_resize_bilinear_corners(const float *in, size_t in_height, size_t in_width, float *out, size_t height,
+                                   size_t width) {
+    plane_resize(in, in_height, in_width, out, height, width, true);
+}
+
+void mask_resize_nearest(const uint8_t *in, size_t in_height, size_t in_width, uint8_t *out, size_t height,
+                         size_t width) {
+    for (size_t y = 0; y < height; y++) {
+        const uint8_t *row = in + y * in_height / height * in_width;
+        for (size_t x = 0; x < width; x++) *out++ = row[x * in_width / width];
+    }
+}

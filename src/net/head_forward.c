@@ -1,0 +1,284 @@
+/* Inference: everything linear is multiplied out once, applied at low resolution, and lifted last (spec 2 and 3;
+ * docs/architecture.md derives it). */
+#include "net/net.h"
+
+#include <math.h>
+#include <string.h>
+
+#define BN_EPSILON 1e-5
+/* Channels of padding behind each pixel's segmentation mixes: without them every pixel would start at a multiple of
+ * 4 KiB, and a lifted row's reads would all fall into the same few cache sets. */
+#define SEG_PAD 16
+
+struct HeadRunner {
+    Geometry g;
+    const Kernels *k;
+    Engine *engine;
+    Lift lift;
+    size_t hidden;
+    Conv *seg2, *seg3, *cls2, *cls3;   /* the 1x1 mixes of f2 and f3 */
+    float *seg_shift, *seg_out, *ones; /* (hidden) */
+    float *cls_map, *cls_shift;        /* (25, 128), (128): BatchNorm folded in */
+    float *cls_base;                   /* ICPR: (h, w, 128), what the adaptor's bias adds; else NULL */
+    float *fc;                         /* (258) and the bias */
+    float *s2, *s3;                    /* (pixels, hidden + SEG_PAD) */
+    float *z2, *z3;                    /* (pixels, 25, 128) */
+    float *t2, *t3;                    /* (h2, 5, w, 128) */
+    float *rows;                       /* per thread: a lifted row and its scratch, or one row of the 128 channels */
+    size_t row_floats;
+    float *row_max, *row_sum; /* (h, 128) */
+    void *scratch;
+    double gmac;
+};
+
+/* ---- folding --------------------------------------------------------------------------------------------- */
+
+/* out (rows, c) = weight (rows, c) times the adaptor (c, c); bias (rows) += weight times the adaptor's bias. */
+static BlemishStatus through_adaptor(const HeadParams *p, const float *weight, size_t rows, float *out, float *bias,
+                                     Error *e) {
+    const size_t c = p->c;
+    if (gemm(false, false, rows, c, c, 1, weight, c, p->adaptor_weight, c, 0, out, c, e)) return e->status;
+    for (size_t r = 0; r < rows; r++) {
+        double sum = 0;
+        for (size_t i = 0; i < c; i++) sum += (double)weight[r * c + i] * (double)p->adaptor_bias[i];
+        bias[r] += (float)sum;
+    }
+    return BLEMISH_OK;
+}
+
+/* A 1x1 convolution of the columns [from, from + in) of weight (out, c), each row times row_scale[r % period]. */
+static BlemishStatus open_mix(HeadRunner *r, Conv **conv, const float *weight, size_t from, size_t in, size_t out,
+                              size_t padded, const float *row_scale, size_t period, size_t height, size_t width,
+                              Error *e) {
+    float *part = array_new(padded * in, sizeof *part, e);
+    if (part == NULL) return e->status;
+    for (size_t o = 0; o < out; o++)
+        for (size_t i = 0; i < in; i++) part[o * in + i] = weight[o * r->g.c + from + i] * row_scale[o % period];
+    const ConvShape shape = {
+        .batch = 1, .height = height, .width = width, .in = in, .out = padded, .kernel = 1, .stride = 1};
+    conv_open(conv, r->engine, &shape, part, NULL, e);
+    array_free(part);
+    r->gmac += 1e-9 * (double)(height * width) * (double)(in * out);
+    return e->status;
+}
+
+static BlemishStatus fold_seg(HeadRunner *r, const Heads *heads, Error *e) {
+    const HeadParams *p = &heads->params;
+    const Geometry *g = &r->g;
+    const size_t hidden = p->hidden;
+    float *folded = array_new(hidden * p->c, sizeof *folded, e), *scale = array_new(hidden, sizeof *scale, e);
+    float *bias = r->seg_shift;
+    if (folded == NULL || scale == NULL) goto done;
+    memcpy(bias, p->seg_bias, hidden * sizeof *bias);
+    if (through_adaptor(p, p->seg_weight, hidden, folded, bias, e)) goto done;
+    for (size_t i = 0; i < hidden; i++) {
+        const double s = (double)p->seg_gamma[i] / sqrt((double)heads->stats.seg_var[i] + BN_EPSILON);
+        bias[i] = (float)(s * ((double)bias[i] - (double)heads->stats.seg_mean[i]) + (double)p->seg_beta[i]);
+        scale[i] = (float)(s / (double)heads->feature_scale);
+        r->seg_out[i] = p->seg_out[i];
+        r->ones[i] = 1.0f;
+    }
+    if (open_mix(r, &r->seg2, folded, 0, g->c2, hidden, hidden + SEG_PAD, scale, hidden, g->h2, g->w2, e)) goto done;
+    open_mix(r, &r->seg3, folded, g->c2, g->c3, hidden, hidden + SEG_PAD, scale, hidden, g->h3, g->w3, e);
+done:
+    array_free(folded);
+    array_free(scale);
+    return e->status;
+}
+
+/* ICPR: the adaptor's bias reaches the 5x5 convolution everywhere but in its zero padding: the convolution of a map
+ * of ones. */
+static BlemishStatus bias_map(HeadRunner *r, const float *taps, Error *e) {
+    const size_t h = r->g.h, w = r->g.w;
+    float *ones = array_new(h * w, sizeof *ones, e);
+    r->cls_base = array_new(h * w * CLS_CHANNELS, sizeof *r->cls_base, e);
+    if (ones && r->cls_base) {
+        for (size_t i = 0; i < h * w; i++) ones[i] = 1.0f;
+        for (size_t y = 0; y < h; y++) r->k->cls_map_row(ones, h, w, y, taps, r->cls_base + y * w * CLS_CHANNELS);
+    }
+    array_free(ones);
+    return e->status;
+}
+
+static BlemishStatus fold_cls(HeadRunner *r, const Heads *heads, Error *e) {
+    const HeadParams *p = &heads->params;
+    const Geometry *g = &r->g;
+    const size_t mixes = (size_t)CLS_TAPS * CLS_CHANNELS;
+    float scale[CLS_CHANNELS], *folded = NULL, *taps = array_new(mixes, sizeof *taps, e);
+    const float *weight = p->cls_weight;
+    if (taps == NULL) return e->status;
+    for (size_t i = 0; i < CLS_CHANNELS; i++) {
+        const double s = (double)p->cls_gamma[i] / sqrt((double)heads->stats.cls_var[i] + BN_EPSILON);
+        r->cls_shift[i] =
+            (float)(s * ((double)p->cls_bias[i] - (double)heads->stats.cls_mean[i]) + (double)p->cls_beta[i]);
+        scale[i] = (float)s;
+    }
+    for (size_t i = 0; i < mixes; i++) r->cls_map[i] = p->cls_map[i] * scale[i % CLS_CHANNELS];
+    if (heads->icpr) {
+        folded = array_new(mixes * p->c, sizeof *folded, e);
+        if (folded == NULL || through_adaptor(p, weight, mixes, folded, taps, e)) goto done;
+        weight = folded;
+        for (size_t i = 0; i < mixes; i++) taps[i] *= scale[i % CLS_CHANNELS];
+        if (bias_map(r, taps, e)) goto done;
+    }
+    for (size_t i = 0; i < CLS_CHANNELS; i++) scale[i] /= heads->feature_scale;
+    if (open_mix(r, &r->cls2, weight, 0, g->c2, mixes, mixes, scale, CLS_CHANNELS, g->h2, g->w2, e)) goto done;
+    open_mix(r, &r->cls3, weight, g->c2, g->c3, mixes, mixes, scale, CLS_CHANNELS, g->h3, g->w3, e);
+done:
+    array_free(folded);
+    array_free(taps);
+    return e->status;
+}
+
+static size_t largest(size_t a, size_t b) {
+    return a > b ? a : b;
+}
+
+static BlemishStatus open_buffers(HeadRunner *r, const HeadParams *p, Error *e) {
+    const Geometry *g = &r->g;
+    const size_t n2 = g->h2 * g->w2, n3 = g->h3 * g->w3, mixes = (size_t)CLS_TAPS * CLS_CHANNELS;
+    const size_t stride = p->hidden + SEG_PAD, column = (size_t)CLS_SIDE * g->w * CLS_CHANNELS;
+    r->hidden = p->hidden;
+    r->row_floats = largest((g->w + g->w2) * LIFT_BLOCK, g->w * CLS_CHANNELS);
+    const struct {
+        float **at;
+        size_t count;
+    } buffers[] = {{&r->seg_shift, p->hidden},
+                   {&r->seg_out, p->hidden},
+                   {&r->ones, p->hidden},
+                   {&r->cls_map, mixes},
+                   {&r->cls_shift, CLS_CHANNELS},
+                   {&r->fc, CLS_FEATURES + 1},
+                   {&r->s2, n2 * stride},
+                   {&r->s3, n3 * stride},
+                   {&r->z2, n2 * mixes},
+                   {&r->z3, n3 * mixes},
+                   {&r->t2, g->h2 * column},
+                   {&r->t3, g->h3 * column},
+                   {&r->rows, (size_t)engine_threads(r->engine) * r->row_floats},
+                   {&r->row_max, g->h * CLS_CHANNELS},
+                   {&r->row_sum, g->h * CLS_CHANNELS}};
+    for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) {
+        *buffers[i].at = array_new(buffers[i].count, sizeof(float), e);
+        if (*buffers[i].at == NULL) return e->status;
+    }
+    return BLEMISH_OK;
+}
+
+BlemishStatus head_runner_open(HeadRunner **out, Engine *engine, const Heads *heads, const Geometry *g,
+                               bool align_corners, Error *e) {
+    e->status = BLEMISH_OK;
+    HeadRunner *r = array_new(1, sizeof *r, e);
+    *out = r;
+    if (r == NULL) return e->status;
+    r->g = *g;
+    r->k = kernels();
+    r->engine = engine;
+    const int before = engine_enter(engine);
+    if (lift_open(&r->lift, g, align_corners, e) == BLEMISH_OK && open_buffers(r, &heads->params, e) == BLEMISH_OK &&
+        fold_seg(r, heads, e) == BLEMISH_OK && fold_cls(r, heads, e) == BLEMISH_OK) {
+        memcpy(r->fc, heads->params.fc_weight, CLS_FEATURES * sizeof(float));
+        r->fc[CLS_FEATURES] = heads->params.fc_bias[0];
+        const size_t scratch = largest(largest(conv_scratch(r->seg2), conv_scratch(r->seg3)),
+                                       largest(conv_scratch(r->cls2), conv_scratch(r->cls3)));
+        r->scratch = array_new(scratch, 1, e);
+    }
+    engine_leave(before);
+    if (e->status != BLEMISH_OK) {
+        head_runner_close(r);
+        *out = NULL;
+    }
+    return e->status;
+}
+
+/* ---- running --------------------------------------------------------------------------------------------- */
+
+/* One row of map logits: lift a block of channels, activate, reduce - the full-resolution channels never leave the
+ * first-level cache. */
+static void seg_row(const HeadRunner *r, size_t y, float *row, float *map) {
+    const size_t w = r->g.w, stride = r->hidden + SEG_PAD;
+    const LiftMap maps[2] = {{r->s2, stride, &r->lift.y2, &r->lift.x2}, {r->s3, stride, &r->lift.y3, &r->lift.x3}};
+    float *m = map + y * w;
+    memset(m, 0, w * sizeof *m);
+    for (size_t c = 0; c < r->hidden; c += LIFT_BLOCK) {
+        const SegBlock block = {.scale = r->ones, .shift = r->seg_shift + c, .out = r->seg_out + c};
+        r->k->lift_row(maps, 2, y, c, row + w * LIFT_BLOCK, row);
+        r->k->seg_dot(row, w, &block, m);
+    }
+}
+
+/* One row of the classification head's 128 channels, reduced to its maximum and sum after the ReLU. */
+static void cls_row(const HeadRunner *r, size_t y, float *d, const float *map) {
+    const size_t w = r->g.w;
+    for (size_t x = 0; x < w; x++) memcpy(d + x * CLS_CHANNELS, r->cls_shift, CLS_CHANNELS * sizeof *d);
+    if (r->cls_base)
+        for (size_t i = 0; i < w * CLS_CHANNELS; i++) d[i] += r->cls_base[y * w * CLS_CHANNELS + i];
+    r->k->cls_lift_y(r->t2, &r->lift.y2, y, w, d);
+    r->k->cls_lift_y(r->t3, &r->lift.y3, y, w, d);
+    r->k->cls_map_row(map, r->g.h, w, y, r->cls_map, d);
+    float *max = r->row_max + y * CLS_CHANNELS, *sum = r->row_sum + y * CLS_CHANNELS;
+    memset(max, 0, CLS_CHANNELS * sizeof *max); /* the ReLU's floor */
+    memset(sum, 0, CLS_CHANNELS * sizeof *sum);
+    for (size_t x = 0; x < w; x++)
+        for (size_t i = 0; i < CLS_CHANNELS; i++) {
+            const float v = d[x * CLS_CHANNELS + i] > 0.0f ? d[x * CLS_CHANNELS + i] : 0.0f;
+            max[i] = v > max[i] ? v : max[i];
+            sum[i] += v;
+        }
+}
+
+/* The linear layer on [max, mean of the 128 channels, max, mean of the map]. */
+static float score_of(const HeadRunner *r, const float *map) {
+    const size_t h = r->g.h, n = r->g.h * r->g.w;
+    double score = (double)r->fc[CLS_FEATURES], map_sum = 0;
+    for (size_t i = 0; i < CLS_CHANNELS; i++) {
+        float max = 0;
+        double sum = 0;
+        for (size_t y = 0; y < h; y++) {
+            max = fmaxf(max, r->row_max[y * CLS_CHANNELS + i]);
+            sum += (double)r->row_sum[y * CLS_CHANNELS + i];
+        }
+        score += (double)r->fc[i] * (double)max + (double)r->fc[CLS_CHANNELS + i] * sum / (double)n;
+    }
+    float map_max = map[0];
+    for (size_t i = 0; i < n; i++) {
+        map_max = fmaxf(map_max, map[i]);
+        map_sum += (double)map[i];
+    }
+    score += (double)r->fc[2 * CLS_CHANNELS] * (double)map_max;
+    return (float)(score + (double)r->fc[2 * CLS_CHANNELS + 1] * map_sum / (double)n);
+}
+
+BlemishStatus head_runner_run(HeadRunner *r, const float *f2, const float *f3, float *map, float *score, Error *e) {
+    if (conv_run(r->seg2, f2, r->s2, r->scratch, e) || conv_run(r->seg3, f3, r->s3, r->scratch, e) ||
+        conv_run(r->cls2, f2, r->z2, r->scratch, e) || conv_run(r->cls3, f3, r->z3, r->scratch, e))
+        return e->status;
+    cls_lift_columns(r->k, &r->lift, r->z2, r->z3, r->t2, r->t3);
+#pragma omp parallel
+    {
+        float *row = r->rows + (size_t)engine_thread_index() * r->row_floats;
+#pragma omp for schedule(static)
+        for (size_t y = 0; y < r->g.h; y++) seg_row(r, y, row, map);
+#pragma omp for schedule(static)
+        for (size_t y = 0; y < r->g.h; y++) cls_row(r, y, row, map);
+    }
+    *score = score_of(r, map);
+    return BLEMISH_OK;
+}
+
+double head_runner_gmac(const HeadRunner *r) {
+    return r->gmac;
+}
+
+void head_runner_close(HeadRunner *r) {
+    if (r == NULL) return;
+    Conv *convs[] = {r->seg2, r->seg3, r->cls2, r->cls3};
+    for (size_t i = 0; i < 4; i++) conv_close(convs[i]);
+    float *buffers[] = {r->seg_shift, r->seg_out, r->ones,    r->cls_map, r->cls_shift, r->cls_base,
+                        r->fc,        r->s2,      r->s3,      r->z2,      r->z3,        r->t2,
+                        r->t3,        r->rows,    r->row_max, r->row_sum};
+    for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) array_free(buffers[i]);
+    array_free(r->scratch);
+    lift_close(&r->lift);
+    array_free(r);
+}

@@ -1,0 +1,242 @@
+/* One training step of the heads: what is shared by both, and the noise, whose mixes are computed at the noisy
+ * pixels alone and chunk by chunk, made again for the backward pass instead of being kept. */
+#include "net/head_train.h"
+
+#include <math.h>
+#include <string.h>
+
+#define BN_EPSILON 1e-5
+enum { MIXES = CLS_TAPS * CLS_CHANNELS };
+
+void batch_norm_update(const BatchNorm *bn, size_t channel, double n, double center, double sum, double square) {
+    const size_t c = channel;
+    const double mean = center + sum / n, variance = fmax(square / n - (sum / n) * (sum / n), 0.0);
+    const double inv_std = 1.0 / sqrt(variance + BN_EPSILON), scale = (double)bn->gamma[c] * inv_std;
+    bn->mean[c] = (float)mean;
+    bn->inv_std[c] = (float)inv_std;
+    bn->scale[c] = (float)scale;
+    bn->shift[c] = (float)((double)bn->beta[c] - mean * scale);
+    bn->running_mean[c] = (float)(0.9 * (double)bn->running_mean[c] + 0.1 * (mean + (double)bn->bias[c]));
+    bn->running_var[c] = (float)(0.9 * (double)bn->running_var[c] + 0.1 * variance * n / (n - 1.0));
+}
+
+/* ---- folding --------------------------------------------------------------------------------------------- */
+
+static BlemishStatus fold(HeadTrainer *t, Error *e) {
+    const HeadParams *p = &t->heads->params;
+    const size_t c = p->c;
+    if (gemm(false, false, p->hidden, c, c, 1, p->seg_weight, c, p->adaptor_weight, c, 0, t->seg_folded, c, e))
+        return e->status;
+    if (!t->cls_folded) return BLEMISH_OK;
+    if (gemm(false, false, MIXES, c, c, 1, p->cls_weight, c, p->adaptor_weight, c, 0, t->cls_folded, c, e))
+        return e->status;
+    return gemm(false, false, MIXES, 1, c, 1, p->cls_weight, c, p->adaptor_bias, 1, 0, t->cls_bias_taps, 1, e);
+}
+
+/* ---- noise ----------------------------------------------------------------------------------------------- */
+
+static BlemishStatus list_noisy(HeadTrainer *t, const HeadBatch *batch, Error *e) {
+    const size_t h = t->g.h, w = t->g.w, rows = 2 * batch->images * h;
+    size_t count = 0;
+    for (size_t r = 0; r < rows; r++)
+        for (size_t x = 0; x < w; x++) count += batch->noise_mask[r * w + x];
+    if (count > t->noisy_capacity) {
+        array_free(t->noise_mix);
+        array_free(t->noisy_pixel);
+        t->noisy_capacity = 0;
+        t->noise_mix = array_new(count, t->heads->params.hidden * sizeof(float), e);
+        t->noisy_pixel = array_new(count, sizeof *t->noisy_pixel, e);
+        if (t->noise_mix == NULL || t->noisy_pixel == NULL) return e->status;
+        t->noisy_capacity = count;
+    }
+    t->noisy = 0;
+    for (size_t r = 0; r < rows; r++) {
+        t->noisy_row[r] = t->noisy;
+        for (size_t x = 0; x < w; x++)
+            if (batch->noise_mask[r * w + x]) t->noisy_pixel[t->noisy++] = (uint32_t)(r % h * w + x);
+    }
+    t->noisy_row[rows] = t->noisy;
+    return BLEMISH_OK;
+}
+
+/* Sample of the entry `at`; entries are visited in order, so the search starts from the last answer. */
+static size_t sample_of(const HeadTrainer *t, size_t at, size_t from) {
+    while (t->noisy_row[(from + 1) * t->g.h] <= at) from++;
+    return from;
+}
+
+/* noise (count, c) of the entries from `at`. */
+static void make_noise(HeadTrainer *t, const HeadBatch *batch, size_t at, size_t count) {
+    const size_t c = t->g.c, pixels = t->g.h * t->g.w;
+#pragma omp parallel for schedule(static)
+    for (size_t i = 0; i < count; i++) {
+        const size_t s = sample_of(t, at + i, 0), pixel = t->noisy_pixel[at + i];
+        if (batch->noise)
+            memcpy(t->noise + i * c, batch->noise + (s * pixels + pixel) * c, c * sizeof(float));
+        else
+            t->k->gauss(batch->noise_key, s, pixel * c, c, batch->noise_std, t->noise + i * c);
+    }
+}
+
+/* Adds a chunk's (count, 25, 128) to the pre-activations around its pixels. Threads share pixels but not channels. */
+static void scatter(HeadTrainer *t, size_t at, size_t count) {
+    enum { LANES = 16 };
+#pragma omp parallel for schedule(static)
+    for (size_t c = 0; c < CLS_CHANNELS; c += LANES)
+        for (size_t i = 0, s = 0; i < count; i++) {
+            const size_t pixel = t->noisy_pixel[at + i];
+            s = sample_of(t, at + i, s);
+            t->k->cls_scatter(t->mixes + i * MIXES, t->g.h, t->g.w, pixel / t->g.w, pixel % t->g.w, c, LANES,
+                              t->d + s * t->g.h * t->g.w * CLS_CHANNELS);
+        }
+}
+
+static void gather(HeadTrainer *t, size_t at, size_t count) {
+#pragma omp parallel for schedule(static)
+    for (size_t i = 0; i < count; i++) {
+        const size_t s = sample_of(t, at + i, 0), pixel = t->noisy_pixel[at + i];
+        t->k->cls_gather(t->d + s * t->g.h * t->g.w * CLS_CHANNELS, t->g.h, t->g.w, pixel / t->g.w, pixel % t->g.w,
+                         t->mixes + i * MIXES);
+    }
+}
+
+static size_t chunk_size(const HeadTrainer *t, size_t at) {
+    return t->noisy - at < NOISE_CHUNK ? t->noisy - at : NOISE_CHUNK;
+}
+
+static BlemishStatus noise_forward(HeadTrainer *t, const HeadBatch *batch, Error *e) {
+    const HeadParams *p = &t->heads->params;
+    const size_t c = p->c;
+    for (size_t at = 0, n; at < t->noisy; at += n) {
+        n = chunk_size(t, at);
+        make_noise(t, batch, at, n);
+        if (gemm(false, true, n, p->hidden, c, 1, t->noise, c, p->seg_weight, c, 0, t->noise_mix + at * p->hidden,
+                 p->hidden, e) ||
+            gemm(false, true, n, MIXES, c, 1, t->noise, c, p->cls_weight, c, 0, t->mixes, MIXES, e))
+            return e->status;
+        scatter(t, at, n);
+    }
+    return BLEMISH_OK;
+}
+
+static BlemishStatus noise_backward(HeadTrainer *t, const HeadBatch *batch, HeadParams *grads, Error *e) {
+    const HeadParams *p = &t->heads->params;
+    const size_t c = p->c;
+    for (size_t at = 0, n; at < t->noisy; at += n) {
+        n = chunk_size(t, at);
+        make_noise(t, batch, at, n);
+        gather(t, at, n);
+        if (gemm(true, false, p->hidden, c, n, 1, t->noise_mix + at * p->hidden, p->hidden, t->noise, c, 1,
+                 grads->seg_weight, c, e) ||
+            gemm(true, false, MIXES, c, n, 1, t->mixes, MIXES, t->noise, c, 1, grads->cls_weight, c, e))
+            return e->status;
+    }
+    return BLEMISH_OK;
+}
+
+/* ---- the step -------------------------------------------------------------------------------------------- */
+
+BlemishStatus head_trainer_forward(HeadTrainer *t, const HeadBatch *batch, Error *e) {
+    e->status = BLEMISH_OK;
+    if (fold(t, e) || list_noisy(t, batch, e) || cls_forward_clean(t, batch, e) || noise_forward(t, batch, e) ||
+        seg_forward(t, batch, e))
+        return e->status;
+    cls_forward_finish(t, batch);
+    return BLEMISH_OK;
+}
+
+BlemishStatus head_trainer_backward(HeadTrainer *t, const HeadBatch *batch, float *dmap, const float *dscore,
+                                    HeadParams *grads, Error *e) {
+    e->status = BLEMISH_OK;
+    if (cls_backward(t, batch, dmap, dscore, grads, e) || seg_backward(t, batch, dmap, grads, e) ||
+        cls_unfold(t, batch, grads, e))
+        return e->status;
+    return noise_backward(t, batch, grads, e);
+}
+
+/* ---- buffers --------------------------------------------------------------------------------------------- */
+
+static BlemishStatus open_buffers(HeadTrainer *t, Error *e) {
+    const Geometry *g = &t->g;
+    const size_t hidden = t->heads->params.hidden, c = g->c, B = t->batch, n = g->h * g->w;
+    const size_t n2 = g->h2 * g->w2, n3 = g->h3 * g->w3, column = (size_t)CLS_SIDE * g->w * CLS_CHANNELS;
+    const size_t icpr = t->heads->icpr ? 1 : 0;
+    t->row_floats = (3 * g->w + g->w2) * LIFT_BLOCK;
+    const struct {
+        float **at;
+        size_t count;
+    } buffers[] = {{&t->map, 2 * B * n},
+                   {&t->score, 2 * B},
+                   {&t->noise, NOISE_CHUNK * c},
+                   {&t->mixes, (size_t)NOISE_CHUNK * MIXES},
+                   {&t->seg_folded, hidden * c},
+                   {&t->seg_dfolded, hidden * c},
+                   {&t->seg2, hidden * B * n2},
+                   {&t->seg3, hidden * B * n3},
+                   {&t->seg_grad2, LIFT_BLOCK * B * n2},
+                   {&t->seg_grad3, LIFT_BLOCK * B * n3},
+                   {&t->seg_mean, hidden},
+                   {&t->seg_inv_std, hidden},
+                   {&t->seg_scale, hidden},
+                   {&t->seg_shift, hidden},
+                   {&t->seg_partial, B * 3 * LIFT_BLOCK},
+                   {&t->rows, (size_t)engine_threads(t->engine) * t->row_floats},
+                   {&t->cls_folded, icpr * MIXES * c},
+                   {&t->cls_dfolded, icpr * MIXES * c},
+                   {&t->cls_bias_taps, icpr * MIXES},
+                   {&t->cls_bias_map, icpr * n * CLS_CHANNELS},
+                   {&t->cls2, n2 * MIXES},
+                   {&t->cls3, n3 * MIXES},
+                   {&t->cls_t2, g->h2 * column},
+                   {&t->cls_t3, g->h3 * column},
+                   {&t->cls_sum, n * CLS_CHANNELS},
+                   {&t->d, 2 * B * n * CLS_CHANNELS},
+                   {&t->cls_mean, CLS_CHANNELS},
+                   {&t->cls_inv_std, CLS_CHANNELS},
+                   {&t->cls_scale, CLS_CHANNELS},
+                   {&t->cls_shift, CLS_CHANNELS},
+                   {&t->pooled, 2 * B * CLS_FEATURES},
+                   {&t->ties, 2 * B * CLS_CHANNELS},
+                   {&t->map_ties, 2 * B},
+                   {&t->cls_partial, 2 * B * CLS_PARTIAL}};
+    for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) {
+        *buffers[i].at = array_new(buffers[i].count, sizeof(float), e);
+        if (*buffers[i].at == NULL && buffers[i].count) return e->status;
+    }
+    t->noisy_row = array_new(2 * B * g->h + 1, sizeof *t->noisy_row, e);
+    return e->status;
+}
+
+BlemishStatus head_trainer_open(HeadTrainer **out, Engine *engine, Heads *heads, const Geometry *g, size_t batch,
+                                bool align_corners, bool stop_grad, Error *e) {
+    e->status = BLEMISH_OK;
+    HeadTrainer *t = array_new(1, sizeof *t, e);
+    *out = t;
+    if (t == NULL) return e->status;
+    t->engine = engine;
+    t->k = kernels();
+    t->heads = heads;
+    t->g = *g;
+    t->batch = batch;
+    t->stop_grad = stop_grad;
+    if (lift_open(&t->lift, g, align_corners, e) || open_buffers(t, e)) {
+        head_trainer_close(t);
+        *out = NULL;
+    }
+    return e->status;
+}
+
+void head_trainer_close(HeadTrainer *t) {
+    if (t == NULL) return;
+    void *buffers[] = {t->map,         t->score,         t->noise,        t->mixes,       t->noise_mix,
+                       t->noisy_pixel, t->noisy_row,     t->seg_folded,   t->seg_dfolded, t->seg2,
+                       t->seg3,        t->seg_grad2,     t->seg_grad3,    t->seg_mean,    t->seg_inv_std,
+                       t->seg_scale,   t->seg_shift,     t->seg_partial,  t->rows,        t->cls_folded,
+                       t->cls_dfolded, t->cls_bias_taps, t->cls_bias_map, t->cls2,        t->cls3,
+                       t->cls_t2,      t->cls_t3,        t->cls_sum,      t->d,           t->cls_mean,
+                       t->cls_inv_std, t->cls_scale,     t->cls_shift,    t->pooled,      t->ties,
+                       t->map_ties,    t->cls_partial};
+    for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) array_free(buffers[i]);
+    lift_close(&t->lift);
+    array_free(t);
+}
