@@ -59,6 +59,14 @@ void text_json_string(Text *t, const char *value);
 void text_json_number(Text *t, double value);
 void text_free(Text *t);
 
+/* ---- numbers from text ----------------------------------------------------------------------------------- */
+
+/* The whole of `text` as one finite decimal number, whatever the program's locale; false, with *out untouched, for
+ * anything else (empty, white space, trailing characters, hexadecimal, NaN, infinity, too large). */
+bool number_parse(const char *text, double *out);
+/* The same for a whole number of digits alone. */
+bool count_parse(const char *text, uint64_t *out);
+
 /* ---- counter-based random numbers ------------------------------------------------------------------------ */
 
 /* Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011): 128 random bits for a

@@ -10,17 +10,24 @@ typedef struct Model {
     Geometry geometry;
     bool align_corners;
     float threshold, pixel_threshold;
-    char regime[16];      /* "unsupervised", "supervised", "none" */
-    char *recipe_json;    /* the recipe's object, or NULL */
-    char *metrics_json;   /* the last evaluation's object, or NULL */
-    char fingerprint[65]; /* of the training data; "" when untrained */
-    char *header_json;    /* the whole header as text, rebuilt by model_header */
+    char regime[16];          /* "unsupervised", "supervised", "none" */
+    char program_version[32]; /* of the program that made it */
+    char *recipe_json;        /* the recipe's object, or NULL */
+    char *metrics_json;       /* the last evaluation's object, or NULL */
+    char fingerprint[65];     /* of the training data; "" when untrained */
+    char *header_json;        /* the whole header as text, rebuilt by model_header */
 } Model;
 
+#define MODEL_FORMAT "blemish-model"
+#define MODEL_FORMAT_VERSION 1
+
+/* Fills what every new model has: the library's version, thresholds of 0.5, regime "none". */
+void model_start(Model *model);
 /* Rebuilds header_json from the other fields. */
 BlemishStatus model_header(Model *model, Error *e);
+/* Replaces *model, which holds nothing before; on failure it holds nothing after. */
 BlemishStatus model_read(Model *model, const char *path, Error *e);
-BlemishStatus model_write(Model *model, const char *path, Error *e);
+BlemishStatus model_write(const Model *model, const char *path, Error *e);
 void model_close(Model *model);
 
 #endif

@@ -1,0 +1,46 @@
+#include "api/api.h"
+
+BLEMISH_API void blemish_dataset_defaults(BlemishDatasetSettings *settings) {
+    if (settings) *settings = (BlemishDatasetSettings){.layout = "auto", .test_fraction = 0.4};
+}
+
+BLEMISH_API BlemishStatus blemish_dataset_open(BlemishDataset **out, const char *path,
+                                               const BlemishDatasetSettings *settings) {
+    if (out == NULL) return BLEMISH_ERROR_ARGUMENT;
+    BlemishDataset *d = *out = handle_new(sizeof *d);
+    if (d == NULL) return BLEMISH_ERROR_MEMORY;
+    if (path == NULL) return error_null(&d->error, "path");
+    BlemishDatasetSettings s;
+    blemish_dataset_defaults(&s);
+    if (settings) s = *settings;
+    if (s.layout == NULL) s.layout = "auto";
+    BlemishStatus status = manifest_open(&d->manifest, path, &s, &d->error);
+    d->open = status == BLEMISH_OK;
+    return status;
+}
+
+BLEMISH_API size_t blemish_dataset_count(const BlemishDataset *d) {
+    return d && d->open ? d->manifest.count : 0;
+}
+
+BLEMISH_API BlemishSample blemish_dataset_sample(const BlemishDataset *d, size_t index) {
+    if (index >= blemish_dataset_count(d))
+        return (BlemishSample){.path = "", .type = "", .label = BLEMISH_LABEL_UNKNOWN};
+    const Sample *s = &d->manifest.samples[index];
+    return (BlemishSample){
+        .path = s->path, .mask_path = s->mask_path, .type = s->type, .label = s->label, .split = s->split};
+}
+
+BLEMISH_API const char *blemish_dataset_layout(const BlemishDataset *d) {
+    return d && d->open ? d->manifest.layout : "";
+}
+
+BLEMISH_API const char *blemish_dataset_error(const BlemishDataset *d) {
+    return d ? d->error.text : "out of memory";
+}
+
+BLEMISH_API void blemish_dataset_close(BlemishDataset *d) {
+    if (d == NULL) return;
+    if (d->open) manifest_close(&d->manifest);
+    array_free(d);
+}

@@ -1,0 +1,133 @@
+#include "api/api.h"
+#include "metric/metric.h"
+
+#include <math.h>
+#include <string.h>
+
+/* What is kept of every image with a known label until the metrics are computed. */
+typedef struct Collected {
+    bool pixels; /* some image has a mask */
+    size_t map_pixels;
+    size_t count, maps_count, masks, defects, seen;
+    float *scores, *peaks;
+    uint8_t *labels;
+    float **maps;
+    uint8_t **truth; /* beside maps; NULL where no pixel is defective */
+    double seconds;
+    BlemishEvaluatedFn each;
+    void *each_user;
+} Collected;
+
+static BlemishStatus collect_map(Collected *c, const Judged *j, Error *e) {
+    /* A defect that nobody marked says nothing of single pixels. */
+    if (!c->pixels || (j->mask == NULL && j->sample->label == BLEMISH_LABEL_DEFECT)) return BLEMISH_OK;
+    float *map = array_new(c->map_pixels, sizeof *map, e);
+    uint8_t *truth = j->mask ? array_new(c->map_pixels, sizeof *truth, e) : NULL;
+    c->maps[c->maps_count] = map;
+    c->truth[c->maps_count++] = truth;
+    if (map == NULL || (j->mask && truth == NULL)) return e->status;
+    memcpy(map, j->result.map, c->map_pixels * sizeof *map);
+    if (truth) memcpy(truth, j->mask, c->map_pixels * sizeof *truth);
+    return BLEMISH_OK;
+}
+
+static BlemishStatus collect(void *user, const Judged *j, Error *e) {
+    Collected *c = user;
+    const Sample *s = j->sample;
+    c->seen++;
+    c->seconds += j->seconds;
+    if (s->label != BLEMISH_LABEL_UNKNOWN) {
+        c->scores[c->count] = j->result.score;
+        c->peaks[c->count] = j->result.map_max;
+        c->labels[c->count++] = s->label == BLEMISH_LABEL_DEFECT;
+        c->defects += s->label == BLEMISH_LABEL_DEFECT;
+        c->masks += j->mask != NULL;
+        if (collect_map(c, j, e)) return e->status;
+    }
+    BlemishEvaluated evaluated = {
+        .sample = {.path = s->path, .mask_path = s->mask_path, .type = s->type, .label = s->label, .split = s->split},
+        .image = j->image,
+        .mask = j->mask,
+        .result = j->result};
+    if (c->each && c->each(c->each_user, &evaluated))
+        return error_set(e, BLEMISH_ERROR_INTERRUPTED, "evaluation: stopped by the caller at %s", s->path);
+    return BLEMISH_OK;
+}
+
+static BlemishStatus compute(const Collected *c, const Geometry *g, BlemishMetrics *m, Error *e) {
+    *m = (BlemishMetrics){.images = c->count,
+                          .defects = c->defects,
+                          .masks = c->masks,
+                          .p_auroc = NAN,
+                          .ap_loc = NAN,
+                          .aupro = NAN,
+                          .pixel_best_f1 = NAN,
+                          .pixel_best_f1_threshold = NAN,
+                          .seconds_per_image = c->seconds / (double)c->seen};
+    if (metric_auroc(c->scores, c->labels, c->count, &m->i_auroc, e) ||
+        metric_average_precision(c->scores, c->labels, c->count, &m->ap_det, e) ||
+        metric_auroc(c->peaks, c->labels, c->count, &m->seg_i_auroc, e) ||
+        metric_average_precision(c->peaks, c->labels, c->count, &m->seg_ap_det, e) ||
+        metric_best_f1(c->scores, c->labels, c->count, &m->best_f1, &m->best_f1_threshold, e))
+        return e->status;
+    if (c->masks == 0) return BLEMISH_OK;
+    PixelMetrics p;
+    if (metric_pixels((const float *const *)c->maps, (const uint8_t *const *)c->truth, c->maps_count, g->height,
+                      g->width, &p, e))
+        return e->status;
+    m->p_auroc = p.p_auroc;
+    m->ap_loc = p.ap_loc;
+    m->aupro = p.aupro;
+    m->pixel_best_f1 = p.best_f1;
+    m->pixel_best_f1_threshold = p.best_f1_threshold;
+    return BLEMISH_OK;
+}
+
+static BlemishStatus collected_open(Collected *c, const Manifest *manifest, BlemishSplit split, Error *e) {
+    size_t known =
+        count_labelled(manifest, split, BLEMISH_LABEL_GOOD) + count_labelled(manifest, split, BLEMISH_LABEL_DEFECT);
+    if (known == 0)
+        return error_set(e, BLEMISH_ERROR_ARGUMENT, "data set: found no %s image with a label",
+                         split == BLEMISH_SPLIT_TEST ? "test" : "training");
+    for (size_t i = 0; i < manifest->count; i++) {
+        const Sample *s = &manifest->samples[i];
+        c->pixels |= s->split == split && s->mask_path && s->label != BLEMISH_LABEL_UNKNOWN;
+    }
+    c->scores = array_new(known, sizeof *c->scores, e);
+    c->peaks = array_new(known, sizeof *c->peaks, e);
+    c->labels = array_new(known, sizeof *c->labels, e);
+    c->maps = array_new(known, sizeof *c->maps, e);
+    c->truth = array_new(known, sizeof *c->truth, e);
+    return c->scores && c->peaks && c->labels && c->maps && c->truth ? BLEMISH_OK : e->status;
+}
+
+static void collected_close(Collected *c) {
+    for (size_t i = 0; i < c->maps_count; i++) {
+        array_free(c->maps[i]);
+        array_free(c->truth[i]);
+    }
+    array_free(c->scores);
+    array_free(c->peaks);
+    array_free(c->labels);
+    array_free(c->maps);
+    array_free(c->truth);
+}
+
+BLEMISH_API BlemishStatus blemish_evaluate(BlemishSession *session, const BlemishDataset *dataset, BlemishSplit split,
+                                           BlemishMetrics *metrics, BlemishEvaluatedFn each, void *each_user,
+                                           BlemishProgressFn progress, void *progress_user) {
+    if (session == NULL) return BLEMISH_ERROR_ARGUMENT;
+    Error *e = error_begin(&session->error);
+    if (!session->open) return error_set(e, BLEMISH_ERROR_ARGUMENT, "session: found one that failed to open");
+    if (metrics == NULL) return error_null(e, "metrics");
+    if (dataset == NULL || !dataset->open)
+        return error_set(e, BLEMISH_ERROR_ARGUMENT, "data set: found none, or one that failed to open");
+    const Geometry *g = &session->session.model->geometry;
+    Collected c = {.map_pixels = g->height * g->width, .each = each, .each_user = each_user};
+    BlemishStatus status = collected_open(&c, &dataset->manifest, split, e);
+    if (status == BLEMISH_OK)
+        status = judge_split(&session->session, &dataset->manifest, split, collect, &c, progress, progress_user, e);
+    if (status == BLEMISH_OK) status = compute(&c, g, metrics, e);
+    collected_close(&c);
+    return status;
+}

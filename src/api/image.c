@@ -1,0 +1,16 @@
+#include "api/api.h"
+
+BLEMISH_API BlemishStatus blemish_image_load(BlemishImage *image, const char *path, char *error) {
+    Error e = {0};
+    if (image == NULL || path == NULL) {
+        error_null(&e, image ? "path" : "image");
+        return error_report(&e, error);
+    }
+    *image = (BlemishImage){0};
+    image_decode(image, path, &e);
+    return error_report(&e, error);
+}
+
+BLEMISH_API void blemish_image_free(BlemishImage *image) {
+    if (image) image_free(image);
+}

@@ -1,0 +1,127 @@
+#include "api/api.h"
+
+#include <stdlib.h>
+
+BLEMISH_API BlemishStatus blemish_model_open(BlemishModel **out, const char *path) {
+    if (out == NULL) return BLEMISH_ERROR_ARGUMENT;
+    BlemishModel *m = *out = handle_new(sizeof *m);
+    if (m == NULL) return BLEMISH_ERROR_MEMORY;
+    if (path == NULL) return error_null(&m->error, "path");
+    BlemishStatus status = model_read(&m->model, path, &m->error);
+    m->open = status == BLEMISH_OK;
+    return status;
+}
+
+/* The trunk and heads of an untrained model; file NULL: test values. */
+static BlemishStatus make_untrained(Model *m, const char *backbone, const TensorFile *file, size_t height, size_t width,
+                                    Error *e) {
+    enum { HIDDEN = 1024 };
+    if (trunk_load(&m->trunk, backbone, file, e)) return e->status;
+    if (geometry_make(&m->geometry, height, width, m->trunk.c2, m->trunk.c3, e)) return e->status;
+    if (heads_open(&m->heads, m->geometry.c, HIDDEN, e)) return e->status;
+    if (file ? heads_initialise(&m->heads, 0, e) : heads_fill(&m->heads, e)) return e->status;
+    return model_header(m, e);
+}
+
+BLEMISH_API BlemishStatus blemish_model_untrained(BlemishModel **out, const char *backbone, const char *weights,
+                                                  size_t height, size_t width) {
+    if (out == NULL) return BLEMISH_ERROR_ARGUMENT;
+    BlemishModel *m = *out = handle_new(sizeof *m);
+    if (m == NULL) return BLEMISH_ERROR_MEMORY;
+    if (backbone == NULL) return error_null(&m->error, "backbone");
+    TensorFile file;
+    if (weights && tensor_file_open(&file, weights, &m->error)) return m->error.status;
+    model_start(&m->model);
+    BlemishStatus status = make_untrained(&m->model, backbone, weights ? &file : NULL, height, width, &m->error);
+    if (weights) tensor_file_close(&file);
+    m->open = status == BLEMISH_OK;
+    if (!m->open) model_close(&m->model);
+    return status;
+}
+
+static BlemishStatus not_open(BlemishModel *m) {
+    return error_set(&m->error, BLEMISH_ERROR_ARGUMENT, "model: found one that failed to open");
+}
+
+BLEMISH_API BlemishStatus blemish_model_save(BlemishModel *m, const char *path) {
+    if (m == NULL) return BLEMISH_ERROR_ARGUMENT;
+    Error *e = error_begin(&m->error);
+    if (path == NULL) return error_null(e, "path");
+    return m->open ? model_write(&m->model, path, e) : not_open(m);
+}
+
+BLEMISH_API BlemishModelInfo blemish_model_info(const BlemishModel *m) {
+    if (m == NULL || !m->open)
+        return (BlemishModelInfo){.backbone = "", .variant = "", .regime = "", .header_json = "{}"};
+    const Model *model = &m->model;
+    return (BlemishModelInfo){.backbone = model->trunk.backbone,
+                              .variant = model->heads.icpr ? "icpr" : "jims",
+                              .regime = model->regime,
+                              .height = model->geometry.height,
+                              .width = model->geometry.width,
+                              .map_height = model->geometry.h,
+                              .map_width = model->geometry.w,
+                              .threshold = model->threshold,
+                              .pixel_threshold = model->pixel_threshold,
+                              .header_json = model->header_json};
+}
+
+BLEMISH_API BlemishStatus blemish_model_set_thresholds(BlemishModel *m, float threshold, float pixel_threshold) {
+    if (m == NULL) return BLEMISH_ERROR_ARGUMENT;
+    Error *e = error_begin(&m->error);
+    if (!m->open) return not_open(m);
+    const float values[2] = {threshold, pixel_threshold};
+    for (int i = 0; i < 2; i++)
+        if (!(values[i] >= 0 && values[i] <= 1))
+            return error_set(e, BLEMISH_ERROR_ARGUMENT, "%s: found %g, expected a number from 0 to 1",
+                             i ? "pixel_threshold" : "threshold", (double)values[i]);
+    m->model.threshold = threshold;
+    m->model.pixel_threshold = pixel_threshold;
+    return model_header(&m->model, e);
+}
+
+BLEMISH_API BlemishStatus blemish_model_set_metrics(BlemishModel *m, const BlemishMetrics *v) {
+    if (m == NULL) return BLEMISH_ERROR_ARGUMENT;
+    Error *e = error_begin(&m->error);
+    if (!m->open) return not_open(m);
+    if (v == NULL) return error_null(e, "metrics");
+    const struct {
+        const char *name;
+        double value;
+    } fields[] = {{"i_auroc", v->i_auroc},
+                  {"ap_det", v->ap_det},
+                  {"seg_i_auroc", v->seg_i_auroc},
+                  {"seg_ap_det", v->seg_ap_det},
+                  {"p_auroc", v->p_auroc},
+                  {"ap_loc", v->ap_loc},
+                  {"aupro", v->aupro},
+                  {"best_f1", v->best_f1},
+                  {"best_f1_threshold", v->best_f1_threshold},
+                  {"pixel_best_f1", v->pixel_best_f1},
+                  {"pixel_best_f1_threshold", v->pixel_best_f1_threshold},
+                  {"seconds_per_image", v->seconds_per_image}};
+    Text t = {0};
+    text_format(&t, "{\"images\":%zu,\"defects\":%zu,\"masks\":%zu", v->images, v->defects, v->masks);
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
+        text_format(&t, ",\"%s\":", fields[i].name);
+        text_json_number(&t, fields[i].value);
+    }
+    text_append(&t, "}", 1);
+    if (t.failed) {
+        text_free(&t);
+        return error_set(e, BLEMISH_ERROR_MEMORY, "metrics: out of memory");
+    }
+    free(m->model.metrics_json);
+    m->model.metrics_json = t.data;
+    return model_header(&m->model, e);
+}
+
+BLEMISH_API const char *blemish_model_error(const BlemishModel *m) {
+    return m ? m->error.text : "out of memory";
+}
+
+BLEMISH_API void blemish_model_close(BlemishModel *m) {
+    if (m == NULL) return;
+    model_close(&m->model);
+    array_free(m);
+}

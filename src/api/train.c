@@ -1,0 +1,82 @@
+#include "api/api.h"
+
+#include <stdio.h>
+
+BLEMISH_API void blemish_train_defaults(BlemishTrainSettings *settings) {
+    if (settings)
+        *settings = (BlemishTrainSettings){.backbone = "wide_resnet50_2", .checkpoint_every = 10, .cache_mb = 4096};
+}
+
+static BlemishStatus load_trunk(Trunk *trunk, const BlemishTrainSettings *s, Error *e) {
+    char found[4096];
+    TensorFile file;
+    const char *path = s->weights;
+    if (path == NULL) {
+        Error missing = {0};
+        if (weights_find(s->backbone, found, sizeof found, &missing))
+            return error_set(e, missing.status, "%s; blemish weights fetch %s downloads them", missing.text,
+                             s->backbone);
+        path = found;
+    }
+    if (tensor_file_open(&file, path, e)) return e->status;
+    BlemishStatus status = trunk_load(trunk, s->backbone, &file, e);
+    tensor_file_close(&file);
+    return status;
+}
+
+/* Settles the recipe for these images and refuses what cannot be trained. */
+static BlemishStatus settle(Recipe *recipe, const Manifest *manifest, Error *e) {
+    size_t good = count_labelled(manifest, BLEMISH_SPLIT_TRAIN, BLEMISH_LABEL_GOOD);
+    size_t defects = count_labelled(manifest, BLEMISH_SPLIT_TRAIN, BLEMISH_LABEL_DEFECT);
+    recipe_resolve(recipe, defects > 0);
+    if (good == 0)
+        return error_set(e, BLEMISH_ERROR_ARGUMENT,
+                         "data set: found no training image that is labelled good, expected some");
+    if (recipe->regime == REGIME_SUPERVISED && defects == 0)
+        return error_set(e, BLEMISH_ERROR_ARGUMENT,
+                         "recipe: regime: found supervised, but no training image is labelled defective");
+    return BLEMISH_OK;
+}
+
+/* What a model needs besides its trunk and heads. */
+static BlemishStatus describe(Model *m, const Recipe *recipe, Error *e) {
+    Text t = {0};
+    recipe_json(recipe, &t);
+    if (t.failed) {
+        text_free(&t);
+        return error_set(e, BLEMISH_ERROR_MEMORY, "recipe: out of memory");
+    }
+    m->recipe_json = t.data;
+    m->align_corners = recipe->align_corners != 0;
+    snprintf(m->regime, sizeof m->regime, "%s", recipe->regime == REGIME_SUPERVISED ? "supervised" : "unsupervised");
+    return geometry_make(&m->geometry, recipe->height, recipe->width, m->trunk.c2, m->trunk.c3, e);
+}
+
+static BlemishStatus train(Model *m, const Manifest *manifest, Recipe recipe, const BlemishTrainSettings *settings,
+                           Error *e) {
+    model_start(m);
+    if (settle(&recipe, manifest, e) || load_trunk(&m->trunk, settings, e)) return e->status;
+    if (manifest_fingerprint(manifest, m->fingerprint, e)) return e->status;
+    if (train_run(&m->heads, &m->trunk, manifest, m->fingerprint, &recipe, settings, e)) return e->status;
+    if (describe(m, &recipe, e) || calibrate(m, manifest, settings, e)) return e->status;
+    return model_header(m, e);
+}
+
+BLEMISH_API BlemishStatus blemish_train(BlemishModel **out, const BlemishDataset *dataset, const BlemishRecipe *recipe,
+                                        const BlemishTrainSettings *settings) {
+    if (out == NULL) return BLEMISH_ERROR_ARGUMENT;
+    BlemishModel *m = *out = handle_new(sizeof *m);
+    if (m == NULL) return BLEMISH_ERROR_MEMORY;
+    Error *e = &m->error;
+    if (dataset == NULL || !dataset->open)
+        return error_set(e, BLEMISH_ERROR_ARGUMENT, "data set: found none, or one that failed to open");
+    if (recipe == NULL) return error_null(e, "recipe");
+    BlemishTrainSettings s;
+    blemish_train_defaults(&s);
+    if (settings) s = *settings;
+    if (s.backbone == NULL) return error_null(e, "backbone");
+    BlemishStatus status = train(&m->model, &dataset->manifest, recipe->recipe, &s, e);
+    m->open = status == BLEMISH_OK;
+    if (!m->open) model_close(&m->model);
+    return status;
+}

@@ -1,0 +1,20 @@
+# The command uses the public header and the shared library only; jansson writes its JSON.
+file(GLOB CLI_SOURCES CONFIGURE_DEPENDS src/cli/*.c)
+pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
+add_executable(blemish ${CLI_SOURCES})
+target_link_libraries(blemish PRIVATE options library PkgConfig::JANSSON m)
+install(TARGETS blemish)
+
+# The command writes its man pages from the text of its --help, so a cross build goes without.
+if(NOT CMAKE_CROSSCOMPILING)
+  foreach(command "" train eval predict info synth weights bench)
+    string(REGEX REPLACE "(.+)" "-\\1" suffix "${command}")
+    set(page ${CMAKE_CURRENT_BINARY_DIR}/man/blemish${suffix}.1)
+    add_custom_command(OUTPUT ${page} DEPENDS blemish VERBATIM
+      COMMAND sh -c "mkdir -p man && ./blemish man ${command} > $1.new && mv $1.new $1" sh ${page}
+      WORKING_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR})
+    list(APPEND MAN_PAGES ${page})
+  endforeach()
+  add_custom_target(man ALL DEPENDS ${MAN_PAGES})
+  install(FILES ${MAN_PAGES} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
+endif()

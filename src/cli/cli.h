@@ -1,0 +1,105 @@
+/* What the subcommands share. */
+#ifndef BLEMISH_CLI_H
+#define BLEMISH_CLI_H
+
+#include "blemish/blemish.h"
+#include "options.h"
+
+#include <jansson.h>
+
+extern const Command command_train, command_eval, command_predict, command_info, command_synth, command_weights,
+    command_bench;
+
+/* ---- progress.c ------------------------------------------------------------------------------------------ */
+
+/* A bar redrawn on one line when stderr is a terminal, otherwise a plain line every few seconds. */
+typedef struct ProgressBar {
+    bool quiet, terminal;
+    char stage[32];
+    double drawn; /* seconds of the monotonic clock, of the last drawing */
+    bool pending; /* the terminal's line is not ended yet */
+} ProgressBar;
+
+void progress_start(ProgressBar *bar, bool quiet);
+/* A BlemishProgressFn whose user is the ProgressBar: non-zero after stop_on_signals caught a signal. */
+int progress_show(void *bar, const BlemishProgress *progress);
+/* Ends the bar's line, so that other lines may be printed. */
+void progress_end(ProgressBar *bar);
+
+double seconds_now(void);
+
+/* From now on the first SIGINT or SIGTERM makes progress_show ask for a stop; the second one terminates at once. */
+void stop_on_signals(void);
+
+/* ---- data.c: the options that name a data set ------------------------------------------------------------ */
+
+typedef struct DataOptions {
+    const char *path, *layout, *category;
+    double test_fraction;
+    uint64_t seed;
+} DataOptions;
+
+#define DATA_OPTIONS(Values)                                                                                           \
+    {.name = "data",                                                                                                   \
+     .argument = "DIR|CSV",                                                                                            \
+     .help = "the data set: a folder, or a manifest path,label,mask,split",                                            \
+     .kind = OPTION_TEXT,                                                                                              \
+     .offset = offsetof(Values, data.path),                                                                            \
+     .required = true},                                                                                                \
+        {.name = "layout",                                                                                             \
+         .argument = "auto|mvtec|magnetic-tile|folder|csv",                                                            \
+         .initial = "auto",                                                                                            \
+         .help = "how the folder is arranged",                                                                         \
+         .kind = OPTION_CHOICE,                                                                                        \
+         .offset = offsetof(Values, data.layout)},                                                                     \
+        {.name = "category",                                                                                           \
+         .argument = "NAME",                                                                                           \
+         .help = "one category of a data set that holds several",                                                      \
+         .kind = OPTION_TEXT,                                                                                          \
+         .offset = offsetof(Values, data.category)},                                                                   \
+        {.name = "test-fraction",                                                                                      \
+         .argument = "F",                                                                                              \
+         .initial = "0.4",                                                                                             \
+         .help = "part of each defect type kept for testing, where the layout has no split of its own",                \
+         .kind = OPTION_FRACTION,                                                                                      \
+         .offset = offsetof(Values, data.test_fraction)},                                                              \
+    {                                                                                                                  \
+        .name = "split-seed", .argument = "N", .initial = "0", .help = "chooses that split", .kind = OPTION_WHOLE,     \
+        .offset = offsetof(Values, data.seed), .most = UINT64_MAX                                                      \
+    }
+
+#define THREADS_OPTION(Values)                                                                                         \
+    {                                                                                                                  \
+        .name = "threads", .argument = "N", .initial = "0", .help = "worker threads; 0: one per processor core",       \
+        .kind = OPTION_WHOLE, .offset = offsetof(Values, threads), .most = 1024                                        \
+    }
+
+#define QUIET_OPTION(Values)                                                                                           \
+    { .name = "quiet", .help = "show no progress", .kind = OPTION_FLAG, .offset = offsetof(Values, quiet) }
+
+#define OPTIONS(table) .options = table, .option_count = sizeof table / sizeof *table
+
+/* Opens the data set; a failure is printed. NULL then. */
+BlemishDataset *data_open(const DataOptions *options);
+size_t data_count(const BlemishDataset *dataset, BlemishSplit split, BlemishLabel label);
+
+/* ---- output.c -------------------------------------------------------------------------------------------- */
+
+/* JSON values that any input can become: bytes that are not UTF-8 turn into U+FFFD, numbers that are not finite into
+ * null. New references; NULL when memory is short. */
+json_t *json_text(const char *text);
+json_t *json_number(double value);
+json_t *json_metrics(const BlemishMetrics *metrics);
+
+/* Writes value on one line, takes its reference. False (nothing printed) when value is NULL or the stream fails. */
+bool json_write_line(FILE *out, json_t *value);
+/* The same over several lines, for one object on stdout; returns the exit code, failures are printed. */
+int json_print(json_t *value);
+
+void metrics_print(const BlemishMetrics *metrics, FILE *out);
+
+/* A handle that stays open until the end of a run: opens it, or prints why not and returns NULL. */
+BlemishModel *model_open(const char *path);
+BlemishSession *session_open(const BlemishModel *model, uint64_t threads);
+
+#endif

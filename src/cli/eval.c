@@ -1,0 +1,201 @@
+#include "cli.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct Values {
+    DataOptions data;
+    const char *split, *csv, *gallery;
+    uint64_t gallery_images, threads;
+    bool json, quiet;
+} Values;
+
+static const Option options[] = {
+    DATA_OPTIONS(Values),
+    {.name = "split",
+     .argument = "test|train",
+     .initial = "test",
+     .help = "the images to evaluate",
+     .kind = OPTION_CHOICE,
+     .offset = offsetof(Values, split)},
+    {.name = "json", .help = "print a JSON object", .kind = OPTION_FLAG, .offset = offsetof(Values, json)},
+    {.name = "csv",
+     .argument = "FILE",
+     .help = "write path, type, label, score, verdict and map maximum of every image",
+     .kind = OPTION_TEXT,
+     .offset = offsetof(Values, csv)},
+    {.name = "gallery",
+     .argument = "PNG",
+     .help = "write a picture of defective images, each with its true and its found defect",
+     .kind = OPTION_TEXT,
+     .offset = offsetof(Values, gallery)},
+    {.name = "gallery-images",
+     .argument = "N",
+     .initial = "24",
+     .help = "images in it, evenly spread over the data set",
+     .kind = OPTION_WHOLE,
+     .offset = offsetof(Values, gallery_images),
+     .least = 1,
+     .most = 1000},
+    THREADS_OPTION(Values),
+    QUIET_OPTION(Values),
+};
+
+/* What is gathered while the images pass. */
+typedef struct Run {
+    size_t verdicts[2][2]; /* [label][verdict] */
+    FILE *csv;             /* in memory: the file appears only when the evaluation is complete */
+    char *csv_text;
+    size_t csv_length;
+    BlemishGallery *gallery;
+    BlemishLabel gallery_label; /* defective images, or good ones where there is no defect */
+    size_t gallery_seen, gallery_total, gallery_images;
+    bool failed; /* a callback failed and printed why */
+} Run;
+
+static void csv_text(FILE *out, const char *text) {
+    if (!strpbrk(text, ",\"\r\n")) {
+        fputs(text, out);
+        return;
+    }
+    fputc('"', out);
+    for (; *text; text++) {
+        if (*text == '"') fputc('"', out);
+        fputc(*text, out);
+    }
+    fputc('"', out);
+}
+
+static void csv_row(FILE *out, const BlemishEvaluated *e) {
+    static const char *const labels[] = {"", "good", "defect"};
+    csv_text(out, e->sample.path);
+    fputc(',', out);
+    csv_text(out, e->sample.type);
+    fprintf(out, ",%s,%.9g,%d,%.9g\n", labels[e->sample.label + 1], (double)e->result.score, e->result.defect,
+            (double)e->result.map_max);
+}
+
+static int each_image(void *user, const BlemishEvaluated *e) {
+    Run *run = user;
+    if (e->sample.label != BLEMISH_LABEL_UNKNOWN) run->verdicts[e->sample.label][e->result.defect != 0]++;
+    if (run->csv) csv_row(run->csv, e);
+    if (run->gallery && e->sample.label == run->gallery_label) {
+        // Bresenham's rule: every (total / images)-th one, so that all defect types of the sorted data set appear.
+        size_t i = run->gallery_seen++, images = run->gallery_images, total = run->gallery_total;
+        bool chosen = i * images / total != (i + 1) * images / total || images >= total;
+        if (chosen && blemish_gallery_add(run->gallery, e)) {
+            fail("%s", blemish_gallery_error(run->gallery));
+            run->failed = true;
+        }
+    }
+    return run->failed;
+}
+
+static int run_open(Run *run, const Values *values, const BlemishDataset *dataset, BlemishSplit split) {
+    if (values->csv) {
+        run->csv = open_memstream(&run->csv_text, &run->csv_length);
+        if (!run->csv) return fail("memory is short");
+        fputs("path,type,label,score,defect,map_max\n", run->csv);
+    }
+    if (values->gallery) {
+        enum { TILE = 160, ONE_COLUMN = 4 };
+        size_t defects = data_count(dataset, split, BLEMISH_LABEL_DEFECT);
+        run->gallery_label = defects ? BLEMISH_LABEL_DEFECT : BLEMISH_LABEL_GOOD;
+        run->gallery_total = defects ? defects : data_count(dataset, split, BLEMISH_LABEL_GOOD);
+        run->gallery_images = values->gallery_images;
+        size_t shown = run->gallery_total < run->gallery_images ? run->gallery_total : run->gallery_images;
+        if (blemish_gallery_new(&run->gallery, TILE, shown > ONE_COLUMN ? 2 : 1)) {
+            return fail("%s", run->gallery ? blemish_gallery_error(run->gallery) : "memory is short");
+        }
+    }
+    return EXIT_OK;
+}
+
+static int write_csv(Run *run, const char *path) {
+    bool short_memory = fclose(run->csv) != 0;
+    run->csv = NULL;
+    if (short_memory) return fail("memory is short");
+    FILE *out = fopen(path, "w");
+    if (!out) return fail("%s: %s", path, strerror(errno));
+    bool written = fwrite(run->csv_text, 1, run->csv_length, out) == run->csv_length;
+    return fclose(out) || !written ? fail("%s: %s", path, strerror(errno)) : EXIT_OK;
+}
+
+static void run_close(Run *run) {
+    if (run->csv) fclose(run->csv);
+    free(run->csv_text);
+    blemish_gallery_close(run->gallery);
+}
+
+static int report(const Run *run, const BlemishMetrics *metrics, const BlemishModelInfo *info, bool json) {
+    const size_t(*v)[2] = run->verdicts;
+    if (json) {
+        json_t *verdicts = json_pack("{s:I, s:I, s:I, s:I}", "found", (json_int_t)v[1][1], "missed", //
+                                     (json_int_t)v[1][0], "false_alarms", (json_int_t)v[0][1],       //
+                                     "good_passed", (json_int_t)v[0][0]);
+        json_t *object = json_metrics(metrics);
+        if (!object || json_object_set_new(object, "threshold", json_number(info->threshold)) ||
+            json_object_set_new(object, "verdicts", verdicts)) {
+            json_decref(object);
+            object = NULL;
+        }
+        return json_print(object);
+    }
+    metrics_print(metrics, stdout);
+    printf("at the model's threshold %.4f: %zu of %zu defects found, %zu of %zu good images rejected\n",
+           (double)info->threshold, v[1][1], v[1][0] + v[1][1], v[0][1], v[0][0] + v[0][1]);
+    return EXIT_OK;
+}
+
+static int evaluate(const Values *values, const BlemishModel *model, const BlemishDataset *dataset) {
+    BlemishSplit split = strcmp(values->split, "test") ? BLEMISH_SPLIT_TRAIN : BLEMISH_SPLIT_TEST;
+    BlemishMetrics metrics;
+    BlemishModelInfo info = blemish_model_info(model);
+    ProgressBar bar;
+    Run run = {0};
+    progress_start(&bar, values->quiet);
+    BlemishSession *session = session_open(model, values->threads);
+    int code = session ? run_open(&run, values, dataset, split) : EXIT_FAILED;
+    if (!code) {
+        bool failed = blemish_evaluate(session, dataset, split, &metrics, each_image, &run, progress_show, &bar);
+        progress_end(&bar);
+        if (failed) code = run.failed ? EXIT_FAILED : fail("%s", blemish_session_error(session));
+    }
+    if (!code && values->csv) code = write_csv(&run, values->csv);
+    if (!code && values->gallery && blemish_gallery_write(run.gallery, values->gallery)) {
+        code = fail("%s", blemish_gallery_error(run.gallery));
+    }
+    if (!code) code = report(&run, &metrics, &info, values->json);
+    run_close(&run);
+    blemish_session_close(session);
+    return code;
+}
+
+static int run(int argc, char **argv) {
+    Values values = {0};
+    size_t count;
+    int code = options_parse(&command_eval, argc, argv, &values, &count);
+    if (code >= 0) return code;
+    BlemishModel *model = model_open(argv[0]);
+    BlemishDataset *dataset = model ? data_open(&values.data) : NULL;
+    code = dataset ? evaluate(&values, model, dataset) : EXIT_FAILED;
+    blemish_dataset_close(dataset);
+    blemish_model_close(model);
+    return code;
+}
+
+const Command command_eval = {
+    .name = "eval",
+    .summary = "measure how well a model finds the defects of a data set",
+    .operands = "MODEL",
+    .operands_least = 1,
+    .operands_most = 1,
+    .description =
+        "Runs the model over one split of a data set and prints exact image and pixel metrics: AUROC, average "
+        "precision, AUPRO, the best F1 with its threshold, and the verdicts at the model's own threshold. A "
+        "dash (null in JSON) stands where the images cannot define a metric.",
+    .example = "blemish eval tiles.blemish --data magnetic-tile --csv scores.csv --gallery tiles.png",
+    OPTIONS(options),
+    .run = run,
+};

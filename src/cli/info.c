@@ -1,0 +1,77 @@
+#include "cli.h"
+
+#include <string.h>
+
+typedef struct Values {
+    bool json;
+} Values;
+
+static const Option options[] = {
+    {.name = "json", .help = "print a JSON object", .kind = OPTION_FLAG, .offset = offsetof(Values, json)},
+};
+
+static int print_json(const char *path, const BlemishModelInfo *info) {
+    json_error_t error;
+    json_t *header = json_loads(info->header_json, 0, &error);
+    return json_print(json_pack("{s:o, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:o, s:o, s:o}",                     //
+                                "file", json_text(path), "backbone", info->backbone, "variant", info->variant, //
+                                "regime", info->regime, "height", (json_int_t)info->height,                    //
+                                "width", (json_int_t)info->width, "map_height", (json_int_t)info->map_height,
+                                "map_width", (json_int_t)info->map_width, "threshold", json_number(info->threshold),
+                                "pixel_threshold", json_number(info->pixel_threshold), //
+                                "header", header ? header : json_null()));
+}
+
+/* The header's nested objects ("recipe", "metrics") as indented lists. */
+static void print_sections(const char *header_json) {
+    json_error_t error;
+    json_t *header = json_loads(header_json, 0, &error), *section, *value;
+    const char *name, *key;
+    json_object_foreach(header, name, section) {
+        if (!json_is_object(section) || !json_object_size(section)) continue;
+        printf("%s\n", name);
+        json_object_foreach(section, key, value) {
+            char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(6));
+            bool quoted = text && *text == '"';
+            if (text) printf("  %-26s %.*s\n", key, (int)strlen(text) - 2 * quoted, text + quoted);
+            free(text);
+        }
+    }
+    json_decref(header);
+}
+
+static int run(int argc, char **argv) {
+    Values values = {0};
+    size_t count;
+    int code = options_parse(&command_info, argc, argv, &values, &count);
+    if (code >= 0) return code;
+    BlemishModel *model = model_open(argv[0]);
+    if (!model) return EXIT_FAILED;
+    BlemishModelInfo info = blemish_model_info(model);
+    code = EXIT_OK;
+    if (values.json) {
+        code = print_json(argv[0], &info);
+    } else {
+        printf("backbone         %s\nvariant          %s\nregime           %s\n", info.backbone, info.variant,
+               info.regime);
+        printf("input            %zu x %zu (height x width)\n", info.height, info.width);
+        printf("map              %zu x %zu\n", info.map_height, info.map_width);
+        printf("threshold        %g\npixel threshold  %g\n", (double)info.threshold, (double)info.pixel_threshold);
+        print_sections(info.header_json);
+    }
+    blemish_model_close(model);
+    return code;
+}
+
+const Command command_info = {
+    .name = "info",
+    .summary = "say what a model file holds",
+    .operands = "MODEL",
+    .operands_least = 1,
+    .operands_most = 1,
+    .description = "Prints a model's backbone, input size, thresholds, the recipe it was trained by and the metrics of "
+                   "its last evaluation.",
+    .example = "blemish info tiles.blemish --json",
+    OPTIONS(options),
+    .run = run,
+};

@@ -1,0 +1,116 @@
+#include "cli.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Length of the UTF-8 character at text, 0 when it is none (RFC 3629: no surrogates, nothing overlong). */
+static size_t utf8_length(const unsigned char *text) {
+    unsigned char c = text[0];
+    size_t length = c < 0x80                ? 1
+                    : c >= 0xc2 && c < 0xe0 ? 2
+                    : c >= 0xe0 && c < 0xf0 ? 3
+                    : c >= 0xf0 && c < 0xf5 ? 4
+                                            : 0;
+    for (size_t i = 1; i < length; i++) {
+        if ((text[i] & 0xc0) != 0x80) return 0;
+    }
+    bool bad = (c == 0xe0 && text[1] < 0xa0) || (c == 0xed && text[1] >= 0xa0) || (c == 0xf0 && text[1] < 0x90) ||
+               (c == 0xf4 && text[1] >= 0x90);
+    return bad ? 0 : length;
+}
+
+json_t *json_text(const char *text) {
+    size_t length = 0;
+    char *copy = malloc(3 * strlen(text) + 1);
+    if (!copy) return NULL;
+    while (*text) {
+        size_t n = utf8_length((const unsigned char *)text);
+        memcpy(copy + length, n ? text : "\xef\xbf\xbd", n ? n : 3);
+        length += n ? n : 3;
+        text += n ? n : 1;
+    }
+    json_t *value = json_stringn(copy, length);
+    free(copy);
+    return value;
+}
+
+json_t *json_number(double value) {
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+json_t *json_metrics(const BlemishMetrics *m) {
+    return json_pack("{s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", //
+                     "images", (json_int_t)m->images, "defects", (json_int_t)m->defects, "masks", (json_int_t)m->masks,
+                     "i_auroc", json_number(m->i_auroc), "ap_det", json_number(m->ap_det), //
+                     "seg_i_auroc", json_number(m->seg_i_auroc), "seg_ap_det", json_number(m->seg_ap_det), "p_auroc",
+                     json_number(m->p_auroc), "ap_loc", json_number(m->ap_loc), //
+                     "aupro", json_number(m->aupro), "best_f1", json_number(m->best_f1), "best_f1_threshold",
+                     json_number(m->best_f1_threshold), //
+                     "pixel_best_f1", json_number(m->pixel_best_f1), "pixel_best_f1_threshold",
+                     json_number(m->pixel_best_f1_threshold), "seconds_per_image", json_number(m->seconds_per_image));
+}
+
+enum { JSON_DIGITS = 9 }; // read back to the same float
+
+bool json_write_line(FILE *out, json_t *value) {
+    bool written = value && !json_dumpf(value, out, JSON_COMPACT | JSON_REAL_PRECISION(JSON_DIGITS));
+    json_decref(value);
+    return written && fputc('\n', out) != EOF;
+}
+
+int json_print(json_t *value) {
+    if (!value) return fail("memory is short");
+    bool written = !json_dumpf(value, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(JSON_DIGITS));
+    json_decref(value);
+    fputc('\n', stdout);
+    return written || ferror(stdout) ? EXIT_OK : fail("memory is short"); // main reports a failed stdout
+}
+
+static void metric_row(FILE *out, const char *name, double value) {
+    if (isnan(value)) {
+        fprintf(out, "  %-28s    -\n", name);
+    } else {
+        fprintf(out, "  %-28s %.4f\n", name, value);
+    }
+}
+
+void metrics_print(const BlemishMetrics *m, FILE *out) {
+    fprintf(out, "%zu images, %zu with a defect, %zu with a mask\n", m->images, m->defects, m->masks);
+    metric_row(out, "I-AUROC", m->i_auroc);
+    metric_row(out, "AP-det", m->ap_det);
+    metric_row(out, "seg-I-AUROC (map maximum)", m->seg_i_auroc);
+    metric_row(out, "seg-AP-det (map maximum)", m->seg_ap_det);
+    metric_row(out, "best F1", m->best_f1);
+    metric_row(out, "  at score threshold", m->best_f1_threshold);
+    metric_row(out, "P-AUROC", m->p_auroc);
+    metric_row(out, "AP-loc", m->ap_loc);
+    metric_row(out, "AUPRO", m->aupro);
+    metric_row(out, "best pixel F1", m->pixel_best_f1);
+    metric_row(out, "  at map threshold", m->pixel_best_f1_threshold);
+    metric_row(out, "seconds per image", m->seconds_per_image);
+}
+
+BlemishModel *model_open(const char *path) {
+    BlemishModel *model;
+    if (blemish_model_open(&model, path)) {
+        fail("%s", model ? blemish_model_error(model) : "memory is short");
+        blemish_model_close(model);
+        return NULL;
+    }
+    return model;
+}
+
+BlemishSession *session_open(const BlemishModel *model, uint64_t threads) {
+    BlemishSessionSettings settings;
+    BlemishSession *session;
+    blemish_session_defaults(&settings);
+    settings.threads = (int)threads;
+    if (blemish_session_open(&session, model, &settings)) {
+        fail("%s", session ? blemish_session_error(session) : "memory is short");
+        blemish_session_close(session);
+        return NULL;
+    }
+    return session;
+}

@@ -1,0 +1,250 @@
+#include "cli.h"
+
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { PATH_SIZE = 4096 };
+
+typedef struct Values {
+    DataOptions data;
+    const char *out, *backbone, *weights, *epochs, *batch, *seed, *checkpoint, *log;
+    OptionList set;
+    ImageSize size;
+    uint64_t threads, checkpoint_every, cache_mb;
+    bool resume, no_eval, quiet;
+} Values;
+
+#define TEXT_OPTION(word, field, what, text)                                                                           \
+    { .name = word, .argument = what, .help = text, .kind = OPTION_TEXT, .offset = offsetof(Values, field) }
+
+static const Option options[] = {
+    DATA_OPTIONS(Values),
+    {.name = "out",
+     .argument = "MODEL",
+     .help = "the model file to write",
+     .kind = OPTION_TEXT,
+     .offset = offsetof(Values, out),
+     .required = true},
+    {.name = "backbone",
+     .argument = "wide_resnet50_2|resnet50|resnet34|resnet18",
+     .initial = "wide_resnet50_2",
+     .help = "the frozen network under the heads",
+     .kind = OPTION_CHOICE,
+     .offset = offsetof(Values, backbone)},
+    TEXT_OPTION("weights", weights, "FILE", "the backbone's weights; otherwise the file 'blemish weights' finds"),
+    TEXT_OPTION("epochs", epochs, "N", "short for --set epochs=N"),
+    TEXT_OPTION("batch", batch, "N", "short for --set batch=N"),
+    TEXT_OPTION("seed", seed, "N", "short for --set seed=N"),
+    {.name = "size",
+     .argument = "HxW",
+     .help = "short for --set height=H --set width=W; one number for a square",
+     .kind = OPTION_SIZE,
+     .offset = offsetof(Values, size)},
+    {.name = "set",
+     .argument = "KEY=VALUE",
+     .help = "set a key of the recipe, listed below; may be repeated",
+     .kind = OPTION_LIST,
+     .offset = offsetof(Values, set)},
+    THREADS_OPTION(Values),
+    TEXT_OPTION(
+        "checkpoint", checkpoint, "FILE",
+        "where the state of the training is kept, removed when the model is written; otherwise MODEL.checkpoint"),
+    {.name = "checkpoint-every",
+     .argument = "N",
+     .initial = "10",
+     .help = "epochs between checkpoints",
+     .kind = OPTION_WHOLE,
+     .offset = offsetof(Values, checkpoint_every),
+     .least = 1,
+     .most = 1000000},
+    {.name = "resume", .help = "continue from the checkpoint", .kind = OPTION_FLAG, .offset = offsetof(Values, resume)},
+    TEXT_OPTION("log", log, "FILE", "losses of every epoch as CSV; otherwise MODEL.csv"),
+    {.name = "cache-mb",
+     .argument = "N",
+     .initial = "4096",
+     .help = "memory for the images' features in MiB; what does not fit goes to a temporary file",
+     .kind = OPTION_WHOLE,
+     .offset = offsetof(Values, cache_mb),
+     .most = 1u << 24},
+    {.name = "no-eval",
+     .help = "skip the evaluation on the test images",
+     .kind = OPTION_FLAG,
+     .offset = offsetof(Values, no_eval)},
+    QUIET_OPTION(Values),
+};
+
+static void list_recipe(void (*item)(FILE *out, const char *term, const char *help), FILE *out) {
+    BlemishRecipe *recipe;
+    const char *key, *help;
+    char value[64], text[512];
+    if (!blemish_recipe_new(&recipe)) {
+        for (size_t i = 0; blemish_recipe_key(recipe, i, &key, value, &help); i++) {
+            snprintf(text, sizeof text, "%s (default: %s)", help, value);
+            item(out, key, text);
+        }
+    }
+    blemish_recipe_close(recipe);
+}
+
+static bool recipe_pair(BlemishRecipe *recipe, const char *pair) {
+    char key[64];
+    const char *equals = strchr(pair, '=');
+    size_t length = equals ? (size_t)(equals - pair) : 0;
+    if (!length || length >= sizeof key) {
+        wrong_usage(&command_train, "--set: found '%s', expected KEY=VALUE", pair);
+        return false;
+    }
+    memcpy(key, pair, length);
+    key[length] = 0;
+    if (!blemish_recipe_set(recipe, key, equals + 1)) return true;
+    wrong_usage(&command_train, "--set %s: %s", pair, blemish_recipe_error(recipe));
+    return false;
+}
+
+static bool recipe_word(BlemishRecipe *recipe, const char *key, const char *value) {
+    if (!value || !blemish_recipe_set(recipe, key, value)) return true;
+    wrong_usage(&command_train, "--%s: %s", key, blemish_recipe_error(recipe));
+    return false;
+}
+
+/* The recipe the command line asks for; NULL when it is refused (one line was printed). */
+static BlemishRecipe *recipe_from(const Values *values) {
+    BlemishRecipe *recipe;
+    char height[32], width[32];
+    if (blemish_recipe_new(&recipe)) return fail("memory is short"), NULL;
+    bool fine = true;
+    for (size_t i = 0; fine && i < values->set.count; i++) fine = recipe_pair(recipe, values->set.items[i]);
+    fine = fine && recipe_word(recipe, "epochs", values->epochs) && recipe_word(recipe, "batch", values->batch) &&
+           recipe_word(recipe, "seed", values->seed);
+    if (fine && values->size.height) {
+        snprintf(height, sizeof height, "%zu", values->size.height);
+        snprintf(width, sizeof width, "%zu", values->size.width);
+        fine = recipe_word(recipe, "height", height) && recipe_word(recipe, "width", width);
+    }
+    if (fine) return recipe;
+    blemish_recipe_close(recipe);
+    return NULL;
+}
+
+/* Evaluates on the test images, prints the metrics and puts them into the model. */
+static int evaluate(BlemishModel *model, const BlemishDataset *dataset, const Values *values, ProgressBar *bar) {
+    BlemishMetrics metrics;
+    BlemishSession *session = session_open(model, values->threads);
+    if (!session) return EXIT_FAILED;
+    BlemishStatus status =
+        blemish_evaluate(session, dataset, BLEMISH_SPLIT_TEST, &metrics, NULL, NULL, progress_show, bar);
+    progress_end(bar);
+    int code = EXIT_OK;
+    if (status == BLEMISH_ERROR_INTERRUPTED) {
+        code = fail("interrupted; %s is written, without the metrics of the test images", values->out);
+    } else if (status) {
+        code = fail("%s", blemish_session_error(session));
+    }
+    blemish_session_close(session);
+    if (code) return code;
+    metrics_print(&metrics, stdout);
+    metrics.seconds_per_image = NAN; // the same training gives the same file
+    if (blemish_model_set_metrics(model, &metrics)) return fail("%s", blemish_model_error(model));
+    if (blemish_model_save(model, values->out)) return fail("%s", blemish_model_error(model));
+    return EXIT_OK;
+}
+
+static int train(BlemishModel **model, const BlemishDataset *dataset, const BlemishRecipe *recipe, const Values *values,
+                 ProgressBar *bar) {
+    BlemishTrainSettings settings;
+    blemish_train_defaults(&settings);
+    settings.backbone = values->backbone;
+    settings.weights = values->weights;
+    settings.checkpoint = values->checkpoint;
+    settings.checkpoint_every = values->checkpoint_every;
+    settings.resume = values->resume;
+    settings.log_csv = values->log;
+    settings.threads = (int)values->threads;
+    settings.cache_mb = values->cache_mb;
+    settings.progress = progress_show;
+    settings.progress_user = bar;
+    BlemishStatus status = blemish_train(model, dataset, recipe, &settings);
+    progress_end(bar);
+    if (status == BLEMISH_ERROR_INTERRUPTED) {
+        if (access(values->checkpoint, F_OK)) return fail("interrupted; there is no checkpoint to continue from yet");
+        return fail("interrupted; %s is written, the same command with --resume continues", values->checkpoint);
+    }
+    if (status) return fail("%s", *model ? blemish_model_error(*model) : "memory is short");
+    // Written before the evaluation, so that nothing that goes wrong there costs the training.
+    if (blemish_model_save(*model, values->out)) return fail("%s", blemish_model_error(*model));
+    unlink(values->checkpoint);
+    return EXIT_OK;
+}
+
+static int train_and_evaluate(const Values *values, const BlemishDataset *dataset, const BlemishRecipe *recipe) {
+    BlemishModel *model = NULL;
+    ProgressBar bar;
+    progress_start(&bar, values->quiet);
+    stop_on_signals();
+    int code = train(&model, dataset, recipe, values, &bar);
+    bool tests = data_count(dataset, BLEMISH_SPLIT_TEST, BLEMISH_LABEL_GOOD) +
+                     data_count(dataset, BLEMISH_SPLIT_TEST, BLEMISH_LABEL_DEFECT) >
+                 0;
+    if (!code && tests && !values->no_eval) code = evaluate(model, dataset, values, &bar);
+    if (!code) printf("model: %s\n", values->out);
+    blemish_model_close(model);
+    return code;
+}
+
+/* Finds out before the training, not after it, that the model cannot be written. */
+static int check_folder(const char *path) {
+    char folder[PATH_SIZE];
+    const char *slash = strrchr(path, '/');
+    size_t length = slash ? (size_t)(slash - path) + 1 : 0;
+    if (length >= sizeof folder) return fail("%s: the name is too long", path);
+    memcpy(folder, path, length);
+    folder[length] = 0;
+    return access(length ? folder : ".", W_OK | X_OK) ? fail("%s: %s", path, strerror(errno)) : EXIT_OK;
+}
+
+static int run(int argc, char **argv) {
+    Values values = {0};
+    size_t count;
+    char checkpoint[PATH_SIZE], log[PATH_SIZE];
+    int code = options_parse(&command_train, argc, argv, &values, &count);
+    if (code >= 0) return code;
+    BlemishRecipe *recipe = recipe_from(&values);
+    if (!recipe) return EXIT_USAGE;
+    if (strlen(values.out) > PATH_SIZE - 16) code = fail("%s: the name is too long", values.out);
+    snprintf(checkpoint, sizeof checkpoint, "%s.checkpoint", values.out);
+    snprintf(log, sizeof log, "%s.csv", values.out);
+    if (!values.checkpoint) values.checkpoint = checkpoint;
+    if (!values.log) values.log = log;
+    if (code < 0) code = check_folder(values.out);
+    BlemishDataset *dataset = code ? NULL : data_open(&values.data);
+    if (dataset && values.resume != !access(values.checkpoint, F_OK)) {
+        say(values.resume ? "%s: there is no checkpoint, training starts from the beginning"
+                          : "%s: left alone until the first checkpoint of this training; --resume would continue it",
+            values.checkpoint);
+    }
+    code = dataset ? train_and_evaluate(&values, dataset, recipe) : EXIT_FAILED;
+    blemish_dataset_close(dataset);
+    blemish_recipe_close(recipe);
+    return code;
+}
+
+const Command command_train = {
+    .name = "train",
+    .summary = "train a model on images of good and defective parts",
+    .operands = "",
+    .description =
+        "Trains on the training images of the data set. With good images only it learns from synthetic defects; as "
+        "soon as one training image is labelled defective, that supervision is used, with masks where there are any. "
+        "Then the test images, where the data set has any, are evaluated: the metrics are printed and kept in the "
+        "model.\n\n"
+        "Ctrl-C (SIGINT or SIGTERM) writes a checkpoint and ends with exit status 1; the same command with --resume "
+        "continues, to the same model as if it had never stopped. A second one ends at once.",
+    .example = "blemish train --data magnetic-tile --out tiles.blemish --backbone resnet18 --epochs 50\n"
+               "blemish train --data parts.csv --out parts.blemish --size 640x232 --set noise_std=0.02",
+    OPTIONS(options),
+    .list_title = "Recipe keys",
+    .list = list_recipe,
+    .run = run,
+};

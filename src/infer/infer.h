@@ -1,0 +1,94 @@
+/* infer: the session a caller uses - preprocess, backbone, heads, post-process - and what is made of its maps. */
+#ifndef BLEMISH_INFER_H
+#define BLEMISH_INFER_H
+
+#include "image/image.h"
+#include "net/model.h"
+
+/* ---- smooth.c: map logits to the map (spec 7) ------------------------------------------------------------ */
+
+/* Bilinear upsampling (h, w) -> (H, W) and the Gaussian blur (sigma 4, 25 taps, reflect padding) as one banded
+ * matrix per axis, then the sigmoid. */
+typedef struct Smooth {
+    Band y;         /* (H, h) */
+    Band x_columns; /* (w, W): the horizontal matrix by columns, so that inner loops run along output rows */
+    float *wide;    /* scratch (h, W) */
+} Smooth;
+BlemishStatus smooth_open(Smooth *s, size_t h, size_t w, size_t height, size_t width, Error *e);
+/* logits (h, w) -> map (H, W) in [0, 1]; returns the map's largest value. */
+float smooth_run(Smooth *s, const float *logits, float *map);
+void smooth_close(Smooth *s);
+
+/* values <- sigmoid(values) by a polynomial that vectorises; within 2e-7 of the exact sigmoid. */
+void sigmoid_rows(float *values, size_t n);
+
+/* ---- regions.c ------------------------------------------------------------------------------------------- */
+
+/* Connected parts of a map, with scratch that is kept from call to call. Zero-initialised before first use. */
+typedef struct Regions {
+    BlemishRegion *list;
+    size_t count, capacity;
+    uint8_t *mask;
+    uint32_t *labels;
+    size_t pixels; /* that mask and labels have room for */
+} Regions;
+/* 8-connected components of map (height, width) >= threshold, largest peak first, equal peaks in raster order of
+ * their first pixel. The list is valid until the next call. */
+BlemishStatus regions_find(Regions *r, const float *map, size_t height, size_t width, float threshold, Error *e);
+void regions_close(Regions *r);
+
+/* ---- session.c ------------------------------------------------------------------------------------------- */
+
+/* Everything one caller's runs need, allocated when it is opened; the model must outlive it. */
+typedef struct Session {
+    const Model *model;
+    Engine *engine;
+    Backbone *backbone; /* of `batch` images */
+    Backbone *single;   /* of one image, for what is left of a batch; opened when first needed */
+    HeadRunner *heads;
+    Smooth smooth;
+    size_t batch;
+    float *f2, *f3; /* of `batch` images */
+    float *logits;  /* (h, w) of one image */
+    float *maps;    /* (batch, H, W) */
+    float *large;   /* a map at image size */
+    size_t large_pixels;
+    Regions regions;
+} Session;
+
+/* settings is never NULL here; its fields are checked. On failure the session is closed. */
+BlemishStatus session_open(Session *s, const Model *model, const BlemishSessionSettings *settings, Error *e);
+BlemishStatus session_run(Session *s, const BlemishImage *images, size_t count, BlemishResult *results, Error *e);
+/* map holds image_height * image_width floats. */
+BlemishStatus session_large_map(Session *s, const BlemishResult *result, float *map, Error *e);
+/* Regions of the image-size map into `regions`, which is the caller's or s->regions. */
+BlemishStatus session_regions(Session *s, const BlemishResult *result, Regions *regions, Error *e);
+BlemishStatus session_write_map(Session *s, const BlemishResult *result, const char *path, Error *e);
+/* The overlay of one image; the caller frees *out. */
+BlemishStatus session_overlay(Session *s, const BlemishImage *image, const BlemishResult *result, BlemishImage *out,
+                              Error *e);
+BlemishSessionCost session_cost(const Session *s);
+void session_close(Session *s);
+
+/* ---- overlay.c ------------------------------------------------------------------------------------------- */
+
+/* A copy of the image with its map (at image size) as a heat map and the regions' boxes; the caller frees it. */
+BlemishStatus overlay_draw(BlemishImage *out, const BlemishImage *image, const float *map, const Regions *regions,
+                           Error *e);
+
+/* ---- gallery.c ------------------------------------------------------------------------------------------- */
+
+/* Rows of three tiles: image, ground truth, heat map with the ground truth's outline, framed green where the verdict
+ * agrees with the label and red where not. */
+typedef struct Gallery {
+    size_t tile, columns;
+    BlemishImage *rows; /* each 3 tiles wide */
+    size_t count, capacity;
+} Gallery;
+/* tile 16 to 2048 pixels, columns 1 to 64. */
+BlemishStatus gallery_open(Gallery *g, size_t tile, size_t columns, Error *e);
+BlemishStatus gallery_add(Gallery *g, const BlemishEvaluated *evaluated, Error *e);
+BlemishStatus gallery_write(const Gallery *g, const char *path, Error *e);
+void gallery_close(Gallery *g);
+
+#endif

@@ -1,0 +1,80 @@
+#include "infer/infer.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static BlemishStatus reserve_pixels(Regions *r, size_t pixels, Error *e) {
+    if (pixels <= r->pixels) return BLEMISH_OK;
+    array_free(r->mask);
+    array_free(r->labels);
+    r->pixels = 0;
+    r->mask = array_new(pixels, sizeof *r->mask, e);
+    r->labels = array_new(pixels, sizeof *r->labels, e);
+    if (r->mask == NULL || r->labels == NULL) return e->status;
+    r->pixels = pixels;
+    return BLEMISH_OK;
+}
+
+static BlemishStatus reserve_list(Regions *r, size_t count, Error *e) {
+    if (count <= r->capacity) return BLEMISH_OK;
+    array_free(r->list);
+    r->capacity = 0;
+    if ((r->list = array_new(count, sizeof *r->list, e)) == NULL) return e->status;
+    r->capacity = count;
+    return BLEMISH_OK;
+}
+
+/* Grows each component's box, area and peak. While counting, width and height hold the last column and row. */
+static void measure(Regions *r, const float *map, size_t height, size_t width) {
+    for (size_t y = 0; y < height; y++)
+        for (size_t x = 0; x < width; x++) {
+            size_t i = y * width + x;
+            if (r->labels[i] == 0) continue;
+            BlemishRegion *region = &r->list[r->labels[i] - 1];
+            if (region->area++ == 0) *region = (BlemishRegion){.x = x, .y = y, .width = x, .area = 1, .peak = map[i]};
+            if (x < region->x) region->x = x;
+            if (x > region->width) region->width = x;
+            region->height = y;
+            if (map[i] > region->peak) region->peak = map[i];
+        }
+    for (size_t k = 0; k < r->count; k++) {
+        r->list[k].width -= r->list[k].x - 1;
+        r->list[k].height -= r->list[k].y - 1;
+    }
+}
+
+/* Merge sort, because equal peaks keep their raster order and qsort promises nothing about them. */
+static void sort_by_peak(BlemishRegion *list, size_t n, BlemishRegion *scratch) {
+    if (n < 2) return;
+    size_t half = n / 2, i = 0, j = half;
+    sort_by_peak(list, half, scratch);
+    sort_by_peak(list + half, n - half, scratch);
+    memcpy(scratch, list, n * sizeof *list);
+    for (size_t k = 0; k < n; k++)
+        list[k] = j == n || (i < half && scratch[i].peak >= scratch[j].peak) ? scratch[i++] : scratch[j++];
+}
+
+BlemishStatus regions_find(Regions *r, const float *map, size_t height, size_t width, float threshold, Error *e) {
+    r->count = 0;
+    size_t pixels;
+    if (!size_mul(height, width, &pixels) || pixels > UINT32_MAX)
+        return error_set(e, BLEMISH_ERROR_MEMORY, "map: found %zux%zu, expected fewer than 2^32 pixels", height, width);
+    if (reserve_pixels(r, pixels, e)) return e->status;
+    for (size_t i = 0; i < pixels; i++) r->mask[i] = map[i] >= threshold;
+    uint32_t count;
+    if (mask_components(r->mask, height, width, r->labels, &count, e)) return e->status;
+    if (reserve_list(r, 2 * (size_t)count, e)) return e->status; /* the second half is the sort's scratch */
+    r->count = count;
+    if (count == 0) return BLEMISH_OK;
+    memset(r->list, 0, count * sizeof *r->list);
+    measure(r, map, height, width);
+    sort_by_peak(r->list, count, r->list + count);
+    return BLEMISH_OK;
+}
+
+void regions_close(Regions *r) {
+    array_free(r->list);
+    array_free(r->mask);
+    array_free(r->labels);
+    *r = (Regions){0};
+}

@@ -1,0 +1,211 @@
+#include "infer/infer.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { BATCH_MAX = 1024, THREADS_MAX = 1024 };
+
+/* ---- opening --------------------------------------------------------------------------------------------- */
+
+static BlemishStatus check_settings(const BlemishSessionSettings *s, Error *e) {
+    if (s->threads < 0 || s->threads > THREADS_MAX)
+        return error_set(e, BLEMISH_ERROR_ARGUMENT, "threads: found %d, expected 0 to %d", s->threads, THREADS_MAX);
+    if (s->batch < 1 || s->batch > BATCH_MAX)
+        return error_set(e, BLEMISH_ERROR_ARGUMENT, "batch: found %zu, expected 1 to %d", s->batch, BATCH_MAX);
+    if (s->precision == BLEMISH_PRECISION_BF16)
+        return error_set(e, BLEMISH_ERROR_UNSUPPORTED, "precision: found bf16, expected fp32: this build has no other");
+    if (s->precision != BLEMISH_PRECISION_AUTO && s->precision != BLEMISH_PRECISION_FP32)
+        return error_set(e, BLEMISH_ERROR_ARGUMENT, "precision: found %d, expected one of BlemishPrecision",
+                         (int)s->precision);
+    return BLEMISH_OK;
+}
+
+/* batch x a x b x c floats. */
+static float *floats_new(size_t batch, size_t a, size_t b, size_t c, Error *e) {
+    size_t n;
+    if (!size_mul(batch, a, &n) || !size_mul(n, b, &n) || !size_mul(n, c, &n)) {
+        error_set(e, BLEMISH_ERROR_MEMORY, "session: %zu x %zu x %zu x %zu floats are larger than memory", batch, a, b,
+                  c);
+        return NULL;
+    }
+    return array_new(n, sizeof(float), e);
+}
+
+static BlemishStatus open_parts(Session *s, const BlemishSessionSettings *settings, Error *e) {
+    const Model *m = s->model;
+    const Geometry *g = &m->geometry;
+    s->batch = settings->batch;
+    if (backbone_open(&s->backbone, s->engine, &m->trunk, s->batch, g->height, g->width, e)) return e->status;
+    if (head_runner_open(&s->heads, s->engine, &m->heads, g, m->align_corners, e)) return e->status;
+    if (smooth_open(&s->smooth, g->h, g->w, g->height, g->width, e)) return e->status;
+    if ((s->f2 = floats_new(s->batch, g->h2, g->w2, g->c2, e)) == NULL) return e->status;
+    if ((s->f3 = floats_new(s->batch, g->h3, g->w3, g->c3, e)) == NULL) return e->status;
+    if ((s->logits = floats_new(1, g->h, g->w, 1, e)) == NULL) return e->status;
+    if ((s->maps = floats_new(s->batch, g->height, g->width, 1, e)) == NULL) return e->status;
+    return BLEMISH_OK;
+}
+
+BlemishStatus session_open(Session *s, const Model *model, const BlemishSessionSettings *settings, Error *e) {
+    *s = (Session){.model = model};
+    if (check_settings(settings, e) || engine_open(&s->engine, settings->threads, e)) return e->status;
+    int before = engine_enter(s->engine);
+    BlemishStatus status = open_parts(s, settings, e);
+    engine_leave(before);
+    if (status != BLEMISH_OK) session_close(s);
+    return status;
+}
+
+void session_close(Session *s) {
+    backbone_close(s->backbone);
+    backbone_close(s->single);
+    head_runner_close(s->heads);
+    smooth_close(&s->smooth);
+    array_free(s->f2);
+    array_free(s->f3);
+    array_free(s->logits);
+    array_free(s->maps);
+    array_free(s->large);
+    regions_close(&s->regions);
+    engine_close(s->engine);
+    *s = (Session){0};
+}
+
+/* ---- running --------------------------------------------------------------------------------------------- */
+
+static BlemishStatus check_image(const BlemishImage *image, size_t index, Error *e) {
+    size_t row, bytes;
+    if (image->data == NULL || image->width == 0 || image->height == 0)
+        return error_set(e, BLEMISH_ERROR_ARGUMENT, "image %zu: found %zux%zu pixels at %p, expected some", index,
+                         image->width, image->height, (const void *)image->data);
+    if (image->channels != 1 && image->channels != 3)
+        return error_set(e, BLEMISH_ERROR_ARGUMENT, "image %zu: channels: found %d, expected 1 or 3", index,
+                         image->channels);
+    if (!size_mul(image->width, (size_t)image->channels, &row) || image->stride < row ||
+        !size_mul(image->stride, image->height, &bytes))
+        return error_set(e, BLEMISH_ERROR_ARGUMENT,
+                         "image %zu: stride: found %zu, expected %d bytes for each of %zu pixels or more", index,
+                         image->stride, image->channels, image->width);
+    return BLEMISH_OK;
+}
+
+/* Heads and post-processing of the image at `index` of the features. */
+static BlemishStatus finish(Session *s, size_t index, size_t slot, const BlemishImage *image, BlemishResult *result,
+                            Error *e) {
+    const Geometry *g = &s->model->geometry;
+    const float *f2 = s->f2 + index * g->h2 * g->w2 * g->c2, *f3 = s->f3 + index * g->h3 * g->w3 * g->c3;
+    float *map = s->maps + slot * g->height * g->width, score;
+    if (head_runner_run(s->heads, f2, f3, s->logits, &score, e)) return e->status;
+    float map_max = smooth_run(&s->smooth, s->logits, map);
+    score = 1.0f / (1.0f + expf(-score));
+    *result = (BlemishResult){.score = score,
+                              .defect = score >= s->model->threshold,
+                              .map_max = map_max,
+                              .map = map,
+                              .map_width = g->width,
+                              .map_height = g->height,
+                              .image_width = image->width,
+                              .image_height = image->height};
+    return BLEMISH_OK;
+}
+
+static BlemishStatus run_batch(Session *s, const BlemishImage *images, BlemishResult *results, Error *e) {
+    const Geometry *g = &s->model->geometry;
+    float *input = backbone_input(s->backbone);
+    for (size_t i = 0; i < s->batch; i++)
+        image_to_input(&images[i], g->height, g->width, input + i * g->height * g->width * 3);
+    if (backbone_run(s->backbone, s->f2, s->f3, e)) return e->status;
+    for (size_t i = 0; i < s->batch; i++)
+        if (finish(s, i, i, &images[i], &results[i], e)) return e->status;
+    return BLEMISH_OK;
+}
+
+/* Fewer images than a batch go one by one: padding a batch would cost the whole batch's time. */
+static BlemishStatus run_singly(Session *s, const BlemishImage *images, size_t count, BlemishResult *results,
+                                Error *e) {
+    const Geometry *g = &s->model->geometry;
+    if (s->single == NULL &&
+        backbone_open(&s->single, s->engine, &s->model->trunk, 1, g->height, g->width, e) != BLEMISH_OK)
+        return e->status;
+    for (size_t i = 0; i < count; i++) {
+        image_to_input(&images[i], g->height, g->width, backbone_input(s->single));
+        if (backbone_run(s->single, s->f2, s->f3, e)) return e->status;
+        if (finish(s, 0, i, &images[i], &results[i], e)) return e->status;
+    }
+    return BLEMISH_OK;
+}
+
+BlemishStatus session_run(Session *s, const BlemishImage *images, size_t count, BlemishResult *results, Error *e) {
+    if (count < 1 || count > s->batch)
+        return error_set(e, BLEMISH_ERROR_ARGUMENT, "count: found %zu images, expected 1 to %zu", count, s->batch);
+    for (size_t i = 0; i < count; i++)
+        if (check_image(&images[i], i, e)) return e->status;
+    int before = engine_enter(s->engine);
+    BlemishStatus status =
+        count == s->batch ? run_batch(s, images, results, e) : run_singly(s, images, count, results, e);
+    engine_leave(before);
+    return status;
+}
+
+/* ---- what is made of a result ---------------------------------------------------------------------------- */
+
+BlemishStatus session_large_map(Session *s, const BlemishResult *result, float *map, Error *e) {
+    const Geometry *g = &s->model->geometry;
+    if (result->map == NULL || result->map_width != g->width || result->map_height != g->height)
+        return error_set(e, BLEMISH_ERROR_ARGUMENT, "result: map: found %zux%zu, expected %zux%zu from this session",
+                         result->map_height, result->map_width, g->height, g->width);
+    int before = engine_enter(s->engine);
+    plane_resize_bilinear(result->map, g->height, g->width, map, result->image_height, result->image_width);
+    engine_leave(before);
+    return BLEMISH_OK;
+}
+
+/* The map at image size in s->large. */
+static BlemishStatus make_large(Session *s, const BlemishResult *result, Error *e) {
+    size_t pixels;
+    if (!size_mul(result->image_width, result->image_height, &pixels) || pixels == 0)
+        return error_set(e, BLEMISH_ERROR_ARGUMENT, "result: image: found %zux%zu pixels", result->image_height,
+                         result->image_width);
+    if (pixels > s->large_pixels) {
+        array_free(s->large);
+        s->large_pixels = 0;
+        if ((s->large = array_new(pixels, sizeof(float), e)) == NULL) return e->status;
+        s->large_pixels = pixels;
+    }
+    return session_large_map(s, result, s->large, e);
+}
+
+BlemishStatus session_regions(Session *s, const BlemishResult *result, Regions *regions, Error *e) {
+    if (make_large(s, result, e)) return e->status;
+    return regions_find(regions, s->large, result->image_height, result->image_width, s->model->pixel_threshold, e);
+}
+
+BlemishStatus session_write_map(Session *s, const BlemishResult *result, const char *path, Error *e) {
+    if (make_large(s, result, e)) return e->status;
+    return image_write_tiff_f32(s->large, result->image_width, result->image_height, path, e);
+}
+
+BlemishStatus session_overlay(Session *s, const BlemishImage *image, const BlemishResult *result, BlemishImage *out,
+                              Error *e) {
+    if (check_image(image, 0, e)) return e->status;
+    if (image->width != result->image_width || image->height != result->image_height)
+        return error_set(e, BLEMISH_ERROR_ARGUMENT, "image: found %zux%zu, expected the result's %zux%zu",
+                         image->height, image->width, result->image_height, result->image_width);
+    Regions regions = {0}; /* not s->regions: the caller may still be reading that list */
+    BlemishStatus status = session_regions(s, result, &regions, e);
+    if (status == BLEMISH_OK) status = overlay_draw(out, image, s->large, &regions, e);
+    regions_close(&regions);
+    return status;
+}
+
+/* ---- cost ------------------------------------------------------------------------------------------------ */
+
+BlemishSessionCost session_cost(const Session *s) {
+    const Geometry *g = &s->model->geometry;
+    double backbone = backbone_gmac(s->backbone), c = (double)g->c, hidden = (double)s->model->heads.params.hidden;
+    /* Adaptor, segmentation head and the 5x5 convolution at every pixel of the feature resolution. */
+    double pixel = c * c + hidden * (c + 1) + CLS_TAPS * (c + 1) * CLS_CHANNELS;
+    return (BlemishSessionCost){.gmac = backbone + head_runner_gmac(s->heads),
+                                .gmac_published = backbone + 1e-9 * pixel * (double)(g->h * g->w),
+                                .precision = "fp32",
+                                .threads = engine_threads(s->engine)};
+}

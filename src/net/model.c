@@ -1,0 +1,296 @@
+#include "net/model.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SIDE_MIN = 32, SIDE_MAX = 16384, HIDDEN_MAX = 8192 };
+
+void model_start(Model *model) {
+    *model = (Model){.threshold = 0.5f, .pixel_threshold = 0.5f, .align_corners = true};
+    snprintf(model->regime, sizeof model->regime, "none");
+    snprintf(model->program_version, sizeof model->program_version, "%s", BLEMISH_VERSION);
+}
+
+void model_close(Model *model) {
+    trunk_close(&model->trunk);
+    heads_close(&model->heads);
+    free(model->recipe_json);
+    free(model->metrics_json);
+    free(model->header_json);
+    *model = (Model){0};
+}
+
+/* ---- the header ------------------------------------------------------------------------------------------ */
+
+/* One short metadata field. */
+typedef struct Field {
+    const char *key;
+    char value[72];
+    bool word; /* a JSON string in the header, else a JSON number or boolean as it stands */
+} Field;
+enum { FIELDS = 14 };
+
+/* The shortest decimal that reads back to the same float. */
+static void float_text(float value, char out[72]) {
+    char digits[40] = "";
+    for (int precision = 6; precision <= 9; precision++) {
+        snprintf(digits, sizeof digits, "%.*g", precision, (double)value);
+        if (strtof(digits, NULL) == value) break;
+    }
+    Text t = {0};
+    text_json_number(&t, strtod(digits, NULL));
+    snprintf(out, 72, "%s", t.data ? t.data : "");
+    text_free(&t);
+}
+
+static void describe(const Model *m, Field f[FIELDS]) {
+    static const Field names[FIELDS] = {
+        {"format", MODEL_FORMAT, true}, {"format_version", "", false}, {"program_version", "", true},
+        {"backbone", "", true},         {"variant", "", true},         {"regime", "", true},
+        {"height", "", false},          {"width", "", false},          {"hidden", "", false},
+        {"align_corners", "", false},   {"feature_scale", "", false},  {"threshold", "", false},
+        {"pixel_threshold", "", false}, {"data_fingerprint", "", true}};
+    memcpy(f, names, sizeof names);
+    enum { SIZE = sizeof f->value };
+    snprintf(f[1].value, SIZE, "%d", MODEL_FORMAT_VERSION);
+    snprintf(f[2].value, SIZE, "%s", m->program_version);
+    snprintf(f[3].value, SIZE, "%s", m->trunk.backbone);
+    snprintf(f[4].value, SIZE, "%s", m->heads.icpr ? "icpr" : "jims");
+    snprintf(f[5].value, SIZE, "%s", m->regime);
+    snprintf(f[6].value, SIZE, "%zu", m->geometry.height);
+    snprintf(f[7].value, SIZE, "%zu", m->geometry.width);
+    snprintf(f[8].value, SIZE, "%zu", m->heads.params.hidden);
+    snprintf(f[9].value, SIZE, "%s", m->align_corners ? "true" : "false");
+    float_text(m->heads.feature_scale, f[10].value);
+    float_text(m->threshold, f[11].value);
+    float_text(m->pixel_threshold, f[12].value);
+    snprintf(f[13].value, SIZE, "%s", m->fingerprint);
+}
+
+BlemishStatus model_header(Model *model, Error *e) {
+    Field fields[FIELDS];
+    Text t = {0};
+    describe(model, fields);
+    for (size_t i = 0; i < FIELDS; i++) {
+        text_format(&t, "%s\"%s\":", i ? "," : "{", fields[i].key);
+        if (fields[i].word)
+            text_json_string(&t, fields[i].value);
+        else
+            text_append(&t, fields[i].value, strlen(fields[i].value));
+    }
+    text_format(&t, ",\"recipe\":%s,\"metrics\":%s}", model->recipe_json ? model->recipe_json : "null",
+                model->metrics_json ? model->metrics_json : "null");
+    if (t.failed) {
+        text_free(&t);
+        return error_set(e, BLEMISH_ERROR_MEMORY, "model header: out of memory");
+    }
+    free(model->header_json);
+    model->header_json = t.data;
+    return BLEMISH_OK;
+}
+
+/* ---- reading --------------------------------------------------------------------------------------------- */
+
+/* What a field of the file is read with: the first failure stays in e and makes the rest do nothing. */
+typedef struct Reader {
+    const TensorFile *file;
+    Error *e;
+} Reader;
+
+static BlemishStatus refuse(Reader *r, const char *key, const char *found, const char *expected) {
+    return error_set(r->e, BLEMISH_ERROR_FORMAT, "%s: %s: found '%.80s', expected %s", r->file->path, key, found,
+                     expected);
+}
+
+/* malloc-owned; NULL after an error. */
+static char *read_text(Reader *r, const char *key) {
+    if (r->e->status) return NULL;
+    char *text = tensor_file_metadata(r->file, key, r->e);
+    if (text == NULL && r->e->status == BLEMISH_OK)
+        error_set(r->e, BLEMISH_ERROR_FORMAT, "%s: %s: found nothing, expected this field of a blemish model file",
+                  r->file->path, key);
+    return text;
+}
+
+/* Index of the field's value among names. */
+static size_t read_choice(Reader *r, const char *key, const char *const *names) {
+    char *text = read_text(r, key), expected[256] = "";
+    size_t at = 0;
+    if (text == NULL) return 0;
+    while (names[at] && strcmp(names[at], text)) at++;
+    if (names[at] == NULL) {
+        for (size_t i = 0; names[i]; i++) {
+            size_t used = strlen(expected);
+            snprintf(expected + used, sizeof expected - used, "%s%s", i ? ", " : names[1] ? "one of " : "", names[i]);
+        }
+        refuse(r, key, text, expected);
+        at = 0;
+    }
+    free(text);
+    return at;
+}
+
+static size_t read_count(Reader *r, const char *key, size_t low, size_t high) {
+    char *text = read_text(r, key), expected[80];
+    uint64_t value = 0;
+    if (text == NULL) return 0;
+    if (!count_parse(text, &value) || value < low || value > high) {
+        snprintf(expected, sizeof expected, "a whole number from %zu to %zu", low, high);
+        refuse(r, key, text, expected);
+    }
+    free(text);
+    return (size_t)value;
+}
+
+static float read_float(Reader *r, const char *key, double low, double high) {
+    char *text = read_text(r, key), expected[80];
+    double value = 0;
+    if (text == NULL) return 0;
+    if (!number_parse(text, &value) || !(value >= low && value <= high)) {
+        snprintf(expected, sizeof expected, "a number from %g to %g", low, high);
+        refuse(r, key, text, expected);
+    }
+    free(text);
+    return (float)value;
+}
+
+static void read_word(Reader *r, const char *key, char *out, size_t size) {
+    char *text = read_text(r, key);
+    if (text == NULL) return;
+    if (strlen(text) >= size) refuse(r, key, text, "fewer characters");
+    snprintf(out, size, "%s", text);
+    free(text);
+}
+
+/* A JSON object's text, on one line; NULL where the field is absent. */
+static char *read_object(Reader *r, const char *key) {
+    if (r->e->status) return NULL;
+    char *text = tensor_file_metadata(r->file, key, r->e);
+    if (text == NULL) return NULL;
+    json_t *object = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+    if (!json_is_object(object)) {
+        refuse(r, key, text, "a JSON object");
+        free(text);
+        text = NULL;
+    }
+    json_decref(object);
+    /* Inside strings JSON escapes control characters, so these are white space between its parts. */
+    for (char *c = text; c && *c; c++)
+        if ((unsigned char)*c < 0x20) *c = ' ';
+    return text;
+}
+
+static void read_fingerprint(Reader *r, char out[65]) {
+    read_word(r, "data_fingerprint", out, 65);
+    size_t digits = strspn(out, "0123456789abcdef");
+    if (r->e->status == BLEMISH_OK && (out[digits] != '\0' || (digits != 0 && digits != 64)))
+        refuse(r, "data_fingerprint", out, "64 hexadecimal digits or nothing");
+}
+
+static BlemishStatus read_fields(Model *m, Reader *r, Error *e) {
+    static const char *const formats[] = {MODEL_FORMAT, NULL};
+    static const char *const versions[] = {"1", NULL};
+    static const char *const variants[] = {"jims", "icpr", NULL};
+    static const char *const regimes[] = {"none", "unsupervised", "supervised", NULL};
+    static const char *const booleans[] = {"false", "true", NULL};
+    const char *backbones[16] = {0};
+    for (size_t i = 0; i < 15 && trunk_name(i); i++) backbones[i] = trunk_name(i);
+    read_choice(r, "format", formats);
+    read_choice(r, "format_version", versions);
+    const char *backbone = backbones[read_choice(r, "backbone", backbones)];
+    bool icpr = read_choice(r, "variant", variants) == 1;
+    snprintf(m->regime, sizeof m->regime, "%s", regimes[read_choice(r, "regime", regimes)]);
+    read_word(r, "program_version", m->program_version, sizeof m->program_version);
+    size_t height = read_count(r, "height", SIDE_MIN, SIDE_MAX), width = read_count(r, "width", SIDE_MIN, SIDE_MAX);
+    size_t hidden = read_count(r, "hidden", LIFT_BLOCK, HIDDEN_MAX);
+    m->align_corners = read_choice(r, "align_corners", booleans) == 1;
+    float scale = read_float(r, "feature_scale", 1e-6, 1e6);
+    m->threshold = read_float(r, "threshold", 0, 1);
+    m->pixel_threshold = read_float(r, "pixel_threshold", 0, 1);
+    read_fingerprint(r, m->fingerprint);
+    m->recipe_json = read_object(r, "recipe");
+    m->metrics_json = read_object(r, "metrics");
+    if (e->status == BLEMISH_OK && hidden % LIFT_BLOCK)
+        error_set(e, BLEMISH_ERROR_FORMAT, "%s: hidden: found %zu, expected a multiple of %d", r->file->path, hidden,
+                  LIFT_BLOCK);
+    if (e->status || trunk_load_folded(&m->trunk, backbone, r->file, e)) return e->status;
+    if (geometry_make(&m->geometry, height, width, m->trunk.c2, m->trunk.c3, e)) return e->status;
+    if (heads_open(&m->heads, m->geometry.c, hidden, e) || heads_load(&m->heads, r->file, e)) return e->status;
+    m->heads.icpr = icpr;
+    m->heads.feature_scale = scale;
+    return model_header(m, e);
+}
+
+BlemishStatus model_read(Model *model, const char *path, Error *e) {
+    TensorFile file;
+    *model = (Model){0};
+    if (tensor_file_open(&file, path, e)) return e->status;
+    e->status = BLEMISH_OK; /* it is what tells the fields' readers to go on */
+    Reader reader = {.file = &file, .e = e};
+    read_fields(model, &reader, e);
+    tensor_file_close(&file);
+    if (e->status) model_close(model);
+    return e->status;
+}
+
+/* ---- writing --------------------------------------------------------------------------------------------- */
+
+/* Tensors with the memory of their names and of the heads' values in file order. */
+typedef struct Listing {
+    Tensor tensors[2 * TRUNK_CONVS_MAX + HEAD_TENSORS];
+    char names[2 * TRUNK_CONVS_MAX + HEAD_TENSORS][80];
+    size_t count;
+    float *values[HEAD_TENSORS];
+} Listing;
+
+static Tensor *list_tensor(Listing *l, size_t rank, const size_t *shape, const float *data) {
+    Tensor *t = &l->tensors[l->count];
+    *t = (Tensor){.name = l->names[l->count++], .type = TENSOR_F32, .rank = rank, .data = data, .count = 1};
+    for (size_t i = 0; i < rank; i++) t->count *= t->shape[i] = shape[i];
+    return t;
+}
+
+static void list_trunk(Listing *l, const Trunk *trunk) {
+    for (size_t i = 0; i < trunk->count; i++) {
+        const TrunkConv *conv = &trunk->convs[i];
+        const size_t shape[4] = {conv->out, conv->in, conv->kernel, conv->kernel};
+        snprintf(l->names[l->count], sizeof l->names[0], "backbone.%s.weight", conv->name);
+        list_tensor(l, 4, shape, conv->weight);
+        snprintf(l->names[l->count], sizeof l->names[0], "backbone.%s.bias", conv->name);
+        list_tensor(l, 1, &conv->out, conv->bias);
+    }
+}
+
+static BlemishStatus list_heads(Listing *l, const Heads *heads, Error *e) {
+    for (size_t i = 0; i < HEAD_TENSORS; i++) {
+        TrunkTensor head;
+        heads_tensor(heads, i, &head);
+        snprintf(l->names[l->count], sizeof l->names[0], "heads.%s", head.name);
+        Tensor *t = list_tensor(l, head.rank, head.shape, NULL);
+        if ((l->values[i] = array_new(t->count, sizeof(float), e)) == NULL) return e->status;
+        heads_get(heads, i, l->values[i]);
+        t->data = l->values[i];
+    }
+    return BLEMISH_OK;
+}
+
+BlemishStatus model_write(const Model *model, const char *path, Error *e) {
+    Field fields[FIELDS];
+    MetadataEntry entries[FIELDS + 2];
+    size_t count = 0;
+    describe(model, fields);
+    for (; count < FIELDS; count++) entries[count] = (MetadataEntry){fields[count].key, fields[count].value};
+    if (model->recipe_json) entries[count++] = (MetadataEntry){"recipe", model->recipe_json};
+    if (model->metrics_json) entries[count++] = (MetadataEntry){"metrics", model->metrics_json};
+    Listing *l = array_new(1, sizeof *l, e);
+    if (l == NULL) return e->status;
+    list_trunk(l, &model->trunk);
+    BlemishStatus status = list_heads(l, &model->heads, e);
+    if (status == BLEMISH_OK) status = safetensors_write(path, l->tensors, l->count, entries, count, e);
+    for (size_t i = 0; i < HEAD_TENSORS; i++) array_free(l->values[i]);
+    array_free(l);
+    return status;
+}

@@ -1,0 +1,242 @@
+#!/usr/bin/env bash
+# The command from outside: usage errors, exit codes, one-line messages, help and man pages of every subcommand, and the
+# whole way from made images over a small training to predictions, with the accidents that a user's day holds.
+# Usage: test_cli.sh BUILD_FOLDER SOURCE_FOLDER
+set -euo pipefail
+blemish=$1/blemish man=$1/man
+weights=$2/../shared/weights/texture-resnet18-v0.pth
+commands=(train eval predict info synth weights bench)
+work=$(mktemp -d)
+trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
+cd "$work"
+unset TERM
+
+fail() {
+    echo "FAILED: $*" >&2
+    exit 1
+}
+
+# expect CODE ARGUMENT...: runs blemish and checks its exit status.
+expect() {
+    local code=0 wanted=$1
+    shift
+    "$blemish" "$@" >out 2>err || code=$?
+    [ $code = "$wanted" ] || fail "blemish $*: exit status $code, expected $wanted: $(cat err)"
+}
+
+# refuse CODE PATTERN ARGUMENT...: the same, and stderr is one line "blemish: ..." that matches the pattern.
+refuse() {
+    local code=$1 pattern=$2
+    shift 2
+    expect "$code" "$@"
+    [ "$(wc -l <err)" = 1 ] && grep -q "^blemish: .*$pattern" err || fail "blemish $*: found '$(cat err)', expected '$pattern'"
+}
+
+# json FILE EXPRESSION: every line of FILE is JSON (one value without --lines) for which the expression over v is true.
+json() {
+    python3 -c '
+import json, sys
+text = open(sys.argv[1]).read()
+values = [json.loads(line) for line in text.splitlines()] if sys.argv[1].endswith("l") else [json.loads(text)]
+bad = [v for v in values if not eval(sys.argv[2], {"v": v})]
+sys.exit(f"not {sys.argv[2]}: {bad[0]}" if bad or not values else 0)' "$1" "$2" || fail "$1"
+}
+
+echo "usage"
+refuse 2 "a command is missing"
+refuse 2 "unknown command, did you mean train?" trian
+refuse 2 "unknown command; see" frobnicate
+refuse 2 "unknown command" help frobnicate
+for command in "${commands[@]}"; do
+    refuse 2 "$command: --no-such-thing: unknown option; see 'blemish $command --help'" "$command" --no-such-thing x
+    refuse 2 "$command: -x: unknown option" "$command" -x
+    [ ! -s out ] || fail "$command: a usage error wrote to standard output"
+done
+refuse 2 "did you mean --overlays?" predict m x --overlay d
+refuse 2 "did you mean --backbone?" bench --bakcbone=resnet18
+refuse 2 "--data DIR|CSV is required" train --out m
+refuse 2 "--out MODEL is required" train --data d
+refuse 2 "found 0 operands, expected MODEL" eval --data d
+refuse 2 "found 1 operand, expected MODEL IMAGE..." predict m
+refuse 2 "b: one operand too many" info a b
+refuse 2 "one operand too many" train --data d --out m x
+refuse 2 "--quiet takes no value" eval m --data d --quiet=1
+refuse 2 "--out needs a value: MODEL" train --data d --out
+refuse 2 "--threads: found '-1', expected a whole number from 0 to 1024" eval m --data d --threads=-1
+refuse 2 "--batch: found '0', expected a whole number from 1" bench --batch 0
+refuse 2 "--runs: found '5 ', expected" bench --runs "5 "
+refuse 2 "--seed: found '18446744073709551616', expected" synth d --seed 18446744073709551616
+refuse 2 "--size: found '64x', expected" bench --size 64x
+refuse 2 "--size: found '64x64x64', expected" bench --size 64x64x64
+refuse 2 "--precision: found 'fp', expected auto|fp32|bf16" bench --precision fp
+refuse 2 "--split: found '', expected test|train" eval m --data d --split=
+refuse 2 "--threshold: found 'nan', expected a number from 0 to 1" predict m x --threshold nan
+refuse 2 "--threshold: found '1.5', expected" predict m x --threshold 1.5
+refuse 2 "--set: found 'epochs', expected KEY=VALUE" train --data d --out m --set epochs
+refuse 2 "--set epoch=3: " train --data d --out m --set epoch=3
+refuse 2 "--epochs: .*found '0'" train --data d --out m --epochs 0
+refuse 2 "expected list, import FILE or fetch NAME" weights import
+refuse 2 "expected list, import FILE or fetch NAME" weights lst
+refuse 2 "a?b: unknown option" eval $'--a\nb' # cannot forge a second line
+
+echo "help and man pages"
+expect 0 --version
+grep -Eqx 'blemish [0-9]+\.[0-9]+\.[0-9]+' out || fail "--version: $(cat out)"
+expect 0 --help
+for command in "${commands[@]}"; do grep -q "^  $command " out || fail "--help does not list $command"; done
+for command in "" "${commands[@]}"; do
+    expect 0 $command --help
+    grep -q "^Example" out || fail "$command --help has no example"
+    [ ! -s err ] || fail "$command --help writes to stderr: $(cat err)"
+    page=$man/blemish${command:+-$command}.1
+    [ -s "$page" ] || fail "$page is missing"
+    for option in $(sed -nE 's/^  (--[a-z-]+).*/\1/p' out); do
+        grep -q -e "${option//-/\\\\-}\b" "$page" || fail "$page does not explain $option"
+    done
+    if command -v groff >/dev/null; then
+        warnings=$(groff -man -Tutf8 -ww -z "$page" 2>&1) && [ -z "$warnings" ] || fail "$page: $warnings"
+    fi
+done
+expect 0 train --help
+for key in epochs noise_std regime; do grep -q "^  $key " out || fail "train --help does not list the key $key"; done
+code=0 && "$blemish" train --help >/dev/full 2>err || code=$?
+[ $code = 1 ] && grep -qx "blemish: standard output: No space left on device" err || fail "help to a full disk: $code $(cat err)"
+code=0 && "$blemish" --version >&- 2>err || code=$?
+[ $code = 1 ] && [ "$(wc -l <err)" = 1 ] || fail "closed standard output: $code $(cat err)"
+
+echo "failures without a model"
+refuse 1 "missing.blemish" info missing.blemish
+refuse 1 "missing.blemish" eval missing.blemish --data .
+refuse 1 "missing.blemish" predict missing.blemish x.png
+refuse 1 "missing" bench missing.blemish
+head -c 1000 /dev/urandom >noise.blemish
+refuse 1 "noise.blemish" info noise.blemish
+refuse 1 "noise.blemish" predict noise.blemish x.png
+refuse 1 "nowhere" train --data nowhere --out m.blemish
+refuse 1 "no/m.blemish: No such file or directory" train --data . --out no/m.blemish
+refuse 1 "noise.blemish" weights import noise.blemish
+refuse 1 "nosuch" weights fetch nosuch
+HOME=$work BLEMISH_WEIGHTS=$work/w expect 0 weights list
+grep -q "^  $work/w$" out && grep -q "^resnet18 " out || fail "weights list: $(cat out)"
+
+echo "made images"
+expect 0 synth data --size 64x80 --train-good 6 --train-defect 4 --test-good 4 --test-defect 4 --seed 3
+[ "$(find data -name '*.png' -path '*train*' | wc -l)" -ge 10 ] || fail "synth: $(find data)"
+refuse 1 "data" synth data
+expect 0 synth again --quiet --size 64x80 --train-good 6 --train-defect 4 --test-good 4 --test-defect 4 --seed 3
+[ ! -s err ] || fail "synth --quiet: $(cat err)"
+diff -r data again || fail "synth: the same seed gives other images"
+
+echo "bench"
+expect 0 bench --backbone resnet18 --size 64x80 --batch 2 --threads 1 --runs 3 --warmup 1 --json
+cp out bench.json
+json bench.json 'v["backbone"] == "resnet18" and v["height"] == 64 and v["width"] == 80 and v["batch"] == 2 and
+    v["threads"] == 1 and v["precision"] == "fp32" and v["gmac"] > 0 and v["load_ms"] > 0 and v["peak_rss_mb"] > 1 and
+    0 < v["median_ms"] <= v["p99_ms"] and abs(v["median_ms_per_image"] * 2 - v["median_ms"]) < 1e-6 * v["median_ms"]'
+expect 0 bench --backbone resnet18 --size 64 --runs 1 --warmup 0
+grep -q images/s out || fail "bench: $(cat out)"
+
+if [ ! -f "$weights" ]; then
+    echo "skipped: training and what follows, for want of $weights"
+    exit 0
+fi
+
+recipe=(--data data --backbone resnet18 --weights "$weights" --size 64 --batch 4 --set hidden=64 --threads 1)
+echo "train"
+expect 0 train "${recipe[@]}" --epochs 3 --out m.blemish
+grep -q "I-AUROC" out && grep -q "^model: m.blemish$" out || fail "train: $(cat out)"
+[ "$(wc -l <m.blemish.csv)" = 4 ] || fail "the log has not one line an epoch: $(cat m.blemish.csv)"
+[ ! -e m.blemish.checkpoint ] || fail "the checkpoint of a finished training is left"
+grep -q "^train epoch" err || fail "train shows no progress: $(cat err)"
+expect 0 train "${recipe[@]}" --epochs 3 --out quiet.blemish --quiet --no-eval
+[ ! -s err ] && ! grep -q AUROC out || fail "train --quiet --no-eval: $(cat err out)"
+expect 0 info m.blemish
+grep -q "resnet18" out && grep -q "^metrics" out || fail "info: $(cat out)"
+expect 0 info m.blemish --json
+cp out info.json
+json info.json 'v["height"] == 64 and v["width"] == 64 and v["regime"] == "supervised" and
+    v["header"]["recipe"]["epochs"] == 3 and "i_auroc" in v["header"]["metrics"]'
+
+echo "interrupted training"
+long=("${recipe[@]}" --epochs 60 --checkpoint-every 7)
+expect 0 train "${long[@]}" --out whole.blemish
+for signal in INT TERM; do
+    "$blemish" train "${long[@]}" --out parts.blemish >out 2>err &
+    for ((i = 0; i < 3000; i++)); do
+        if [ "$(wc -l 2>/dev/null <parts.blemish.csv || true)" -gt 4 ]; then break; fi
+        sleep 0.02
+    done
+    kill -$signal $! || fail "the training ended before it could be interrupted: $(cat err)"
+    code=0 && wait $! || code=$?
+    [ $code = 1 ] && grep -q "^blemish: interrupted.*parts.blemish.checkpoint.*--resume" err || fail "SIG$signal: $code $(cat err)"
+    [ -s parts.blemish.checkpoint ] && [ ! -e parts.blemish ] || fail "SIG$signal: $(ls)"
+    expect 0 train "${long[@]}" --out parts.blemish --resume
+    cmp whole.blemish parts.blemish || fail "SIG$signal: the resumed training gives another model"
+    rm parts.blemish parts.blemish.csv
+done
+expect 0 train "${recipe[@]}" --epochs 3 --out fresh.blemish --resume --quiet
+grep -q "there is no checkpoint" err || fail "--resume without a checkpoint says nothing"
+cmp m.blemish fresh.blemish || fail "the same training gives another model"
+
+echo "eval"
+expect 0 eval m.blemish --data data --csv scores.csv --gallery gallery.png
+grep -q "AUPRO" out && grep -q "of 4 defects found" out || fail "eval: $(cat out)"
+[ "$(wc -l <scores.csv)" = 9 ] || fail "eval --csv: $(cat scores.csv)"
+[ "$(head -c 4 gallery.png | tail -c 3)" = PNG ] || fail "eval --gallery"
+expect 0 eval m.blemish --data data --json --split train --quiet
+cp out eval.json
+json eval.json 'v["images"] == 10 and v["defects"] == 4 and 0 <= v["i_auroc"] <= 1 and 0 <= v["aupro"] <= 1 and
+    sum(v["verdicts"].values()) == 10'
+refuse 1 "/dev/full: No space left" eval m.blemish --data data --quiet --csv /dev/full
+refuse 1 "no/g.png" eval m.blemish --data data --quiet --gallery no/g.png
+
+echo "predict"
+good=$(find data -path '*test/good/*' -name '*.png' | sort | head -1)
+folder=$(dirname "$good")
+mkdir odd
+cp "$good" "odd/it's \"odd\".png"
+cp "$good" odd/a.png
+cp "$good" odd/a.PNG
+cp "$good" odd/$'\xff.png'
+touch odd/notes.txt
+expect 0 predict m.blemish odd "$good" "$folder/*.png" --overlays seen --maps seen --out p.jsonl
+json p.jsonl 'set(v) == {"path", "score", "defect", "threshold", "map_max", "width", "height", "regions", "overlay", "map"}
+    and 0 <= v["score"] <= 1 and v["defect"] == (v["score"] >= v["threshold"]) and (v["width"], v["height"]) == (80, 64)
+    and all(set(r) == {"x", "y", "width", "height", "area", "peak"} and r["x"] + r["width"] <= 80 for r in v["regions"])'
+[ "$(wc -l <p.jsonl)" = 9 ] && [ "$(ls seen | wc -l)" = 18 ] || fail "predict: $(cat p.jsonl; ls seen)"
+head -1 p.jsonl | grep -q '^{"path":"odd/a.PNG"' || fail "a folder is not sorted: $(head -1 p.jsonl)"
+expect 0 predict m.blemish "$good"
+grep -F "\"$good\"" p.jsonl | sed 's/,"overlay.*/}/' | sort -u | diff - out || fail "the same image gives another result"
+
+head -c 200 "$good" >cut.png
+mkdir empty
+expect 1 predict m.blemish cut.png "$good" none.png '*.nothing' empty
+cp out mixed.jsonl
+json mixed.jsonl 'set(v) == {"path", "error"} or "score" in v'
+[ "$(grep -c '"error"' mixed.jsonl)" = 4 ] && [ "$(wc -l <mixed.jsonl)" = 5 ] || fail "unreadable files: $(cat mixed.jsonl)"
+[ "$(grep -c '^blemish: .*\(cut.png\|none.png\|nothing\|empty\)' err)" = 4 ] && [ "$(wc -l <err)" = 4 ] || fail "$(cat err)"
+
+expect 3 predict m.blemish "$good" --fail-on-defect --threshold 0
+expect 0 predict m.blemish "$good" --threshold 0
+expect 0 predict m.blemish "$good" --fail-on-defect --threshold 1
+expect 1 predict m.blemish "$good" cut.png --fail-on-defect --threshold 0
+expect 0 predict m.blemish "$good" --pixel-threshold 0
+cp out region.json
+json region.json '[r["area"] for r in v["regions"]] == [64 * 80]'
+
+refuse 1 "/dev/full: No space left on device" predict m.blemish "$good" --out /dev/full
+code=0 && "$blemish" predict m.blemish "$good" "$good" >/dev/full 2>err || code=$?
+[ $code = 1 ] && [ "$(cat err)" = "blemish: standard output: No space left on device" ] || fail "/dev/full: $code $(cat err)"
+{ sleep 0.5 && "$blemish" predict m.blemish "$good" "$good" 2>err || echo $? >code; } | true # the reader is gone first
+[ "$(cat code)" = 1 ] && [ "$(cat err)" = "blemish: standard output: Broken pipe" ] || fail "a closed pipe: $(cat code err)"
+refuse 1 "m.blemish" predict m.blemish "$good" --overlays m.blemish
+
+echo "a damaged model"
+size=$(stat -c %s m.blemish)
+for length in 0 7 8 100 $((size / 2)) $((size - 1)); do
+    head -c "$length" m.blemish >cut.blemish
+    refuse 1 "cut.blemish" predict cut.blemish "$good"
+    refuse 1 "cut.blemish" info cut.blemish
+done
+expect 0 bench m.blemish --runs 2 --json
+echo "all well"

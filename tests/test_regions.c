@@ -1,0 +1,150 @@
+#include "infer/infer.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <math.h>
+#include <string.h>
+
+/* ---- the plain twin: flood fill with a stack of every pixel ---------------------------------------------- */
+
+static size_t flood(const float *map, size_t h, size_t w, float threshold, uint8_t *seen, size_t start, size_t *stack,
+                    BlemishRegion *out) {
+    size_t x0 = w, y0 = h, x1 = 0, y1 = 0, area = 0, top = 0;
+    float peak = -INFINITY;
+    stack[top++] = start;
+    seen[start] = 1;
+    while (top) {
+        size_t i = stack[--top], y = i / w, x = i % w;
+        area++;
+        peak = fmaxf(peak, map[i]);
+        x0 = x < x0 ? x : x0, x1 = x > x1 ? x : x1, y0 = y < y0 ? y : y0, y1 = y > y1 ? y : y1;
+        for (int dy = -1; dy <= 1; dy++)
+            for (int dx = -1; dx <= 1; dx++) {
+                long ny = (long)y + dy, nx = (long)x + dx;
+                if (ny < 0 || nx < 0 || ny >= (long)h || nx >= (long)w) continue;
+                size_t n = (size_t)ny * w + (size_t)nx;
+                if (seen[n] || !(map[n] >= threshold)) continue;
+                seen[n] = 1;
+                stack[top++] = n;
+            }
+    }
+    *out = (BlemishRegion){x0, y0, x1 - x0 + 1, y1 - y0 + 1, area, peak};
+    return area;
+}
+
+/* Insertion in order of peak; a later region goes behind its equals. */
+static size_t plain_regions(const float *map, size_t h, size_t w, float threshold, BlemishRegion *out) {
+    Error e = {0};
+    uint8_t *seen = array_new(h * w, 1, &e);
+    size_t *stack = array_new(h * w, sizeof *stack, &e), n = 0;
+    for (size_t i = 0; i < h * w; i++) {
+        if (seen[i] || !(map[i] >= threshold)) continue;
+        BlemishRegion r;
+        flood(map, h, w, threshold, seen, i, stack, &r);
+        size_t at = n++;
+        for (; at > 0 && out[at - 1].peak < r.peak; at--) out[at] = out[at - 1];
+        out[at] = r;
+    }
+    array_free(seen);
+    array_free(stack);
+    return n;
+}
+
+static void assert_regions(Regions *found, const float *map, size_t h, size_t w, float threshold) {
+    Error e = {0};
+    BlemishRegion *expected = array_new(h * w, sizeof *expected, &e);
+    size_t n = plain_regions(map, h, w, threshold, expected);
+    assert_int_equal(regions_find(found, map, h, w, threshold, &e), BLEMISH_OK);
+    assert_int_equal(found->count, n);
+    for (size_t i = 0; i < n; i++) {
+        const BlemishRegion *a = &found->list[i], *b = &expected[i];
+        assert_int_equal(a->x, b->x);
+        assert_int_equal(a->y, b->y);
+        assert_int_equal(a->width, b->width);
+        assert_int_equal(a->height, b->height);
+        assert_int_equal(a->area, b->area);
+        assert_true(a->peak == b->peak);
+    }
+    array_free(expected);
+}
+
+/* Few distinct values, so that peaks tie; one Regions for all sizes, so that its scratch is reused. */
+static void regions_equal_flood_fill(void **state) {
+    (void)state;
+    Regions found = {0};
+    Random r = random_new(5, 0);
+    float map[61 * 47];
+    for (int round = 0; round < 400; round++) {
+        size_t h = 1 + random_below(&r, 61), w = 1 + random_below(&r, 47);
+        uint32_t levels = 2 + random_below(&r, 9);
+        float threshold = (float)(1 + random_below(&r, levels)) / (float)levels;
+        for (size_t i = 0; i < h * w; i++) map[i] = (float)random_below(&r, levels + 1) / (float)levels;
+        assert_regions(&found, map, h, w, threshold);
+    }
+    regions_close(&found);
+}
+
+static void shapes_that_mislead(void **state) {
+    (void)state;
+    enum { H = 33, W = 29 };
+    Regions found = {0};
+    float map[H * W] = {0};
+    assert_regions(&found, map, H, W, 0.5f); /* nothing */
+    assert_int_equal(found.count, 0);
+    assert_regions(&found, map, H, W, 0.0f); /* everything */
+    assert_int_equal(found.count, 1);
+    assert_int_equal(found.list[0].area, H * W);
+
+    for (size_t i = 0; i < H * W; i++) map[i] = (i / W + i % W) % 2 ? 0.0f : 0.75f; /* diagonals touch */
+    assert_regions(&found, map, H, W, 0.5f);
+    assert_int_equal(found.count, 1);
+
+    for (size_t i = 0; i < H * W; i++) map[i] = (i / W) % 2 || (i % W) % 2 ? 0.0f : 0.75f; /* single pixels */
+    assert_regions(&found, map, H, W, 0.5f);
+    assert_int_equal(found.count, 17 * 15);
+    for (size_t i = 1; i < found.count; i++) { /* all peaks tie: raster order */
+        const BlemishRegion *a = &found.list[i - 1], *b = &found.list[i];
+        assert_true(a->y < b->y || (a->y == b->y && a->x < b->x));
+    }
+
+    /* A spiral: one region whose arms meet only at the far end. */
+    memset(map, 0, sizeof map);
+    size_t left = 0, right = W - 1, top = 0, bottom = H - 1;
+    while (left + 2 < right && top + 2 < bottom) {
+        for (size_t x = left; x <= right; x++) map[top * W + x] = 0.9f;
+        for (size_t y = top; y <= bottom; y++) map[y * W + right] = 0.9f;
+        for (size_t x = left; x <= right; x++) map[bottom * W + x] = 0.9f;
+        for (size_t y = top + 2; y <= bottom; y++) map[y * W + left] = 0.9f;
+        map[(top + 2) * W + left + 1] = 0.9f;
+        left += 2, right -= 2, top += 2, bottom -= 2;
+    }
+    assert_regions(&found, map, H, W, 0.5f);
+    assert_int_equal(found.count, 1);
+
+    float one = 0.5f;
+    assert_regions(&found, &one, 1, 1, 0.5f); /* at the threshold counts */
+    assert_int_equal(found.count, 1);
+    regions_close(&found);
+}
+
+static void hopeless_sizes_are_refused(void **state) {
+    (void)state;
+    Error e = {0};
+    Regions found = {0};
+    float one = 1;
+    assert_int_equal(regions_find(&found, &one, SIZE_MAX, 2, 0.5f, &e), BLEMISH_ERROR_MEMORY);
+    assert_int_equal(regions_find(&found, &one, (size_t)1 << 20, (size_t)1 << 20, 0.5f, &e), BLEMISH_ERROR_MEMORY);
+    assert_int_equal(found.count, 0);
+    regions_close(&found);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(regions_equal_flood_fill),
+        cmocka_unit_test(shapes_that_mislead),
+        cmocka_unit_test(hopeless_sizes_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
