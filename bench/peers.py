@@ -82,7 +82,8 @@ def prepare(a):
         run(*([] if os.geteuid() == 0 else ["sudo"]), "apt-get", "-qq", "install", "-y", "--no-install-recommends",
             *packages)
     if not os.path.exists(python): run(debian, "-m", "venv", "--system-site-packages", a.venv)
-    wheels = [m for m in ["numpy"] + a.peers if m != "pytorch" and not imports(python, m)]
+    wanted = ["numpy"] + [p for p in a.peers if p != "pytorch"] + ([] if os.path.exists(a.onnx) else ["onnx"])
+    wheels = [m for m in wanted if not imports(python, m)]
     if wheels:
         say("peers: installing " + " ".join(wheels) + " into " + a.venv)
         run(python, "-m", "pip", "install", "-q", *wheels)

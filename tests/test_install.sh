@@ -16,8 +16,10 @@ cmake --install "$build" --prefix "$work/usr" >install.log || fail "$(cat instal
 PKG_CONFIG_PATH=$(dirname "$(find usr -name blemish.pc)")
 export PKG_CONFIG_PATH
 [ "$(find usr/include -type f)" = usr/include/blemish/blemish.h ] || fail "more than the public header is installed"
-flags=(-std=c17 -Wall -Wextra -Werror)
 library=$(find "$work/usr" -name libblemish.so)
+exported=$(nm -D --defined-only "$library" | awk '$3 !~ /^blemish_/ { print $3 }')
+[ -z "$exported" ] || fail "exported beside the public API:" $exported
+flags=(-std=c17 -Wall -Wextra -Werror)
 if nm -D "$library" | grep -q __asan_init; then flags+=(-fsanitize=address,undefined); fi
 compile() { "${CC:-cc}" "${flags[@]}" "$1.c" -o "$1" $(pkg-config --cflags --libs blemish) "-Wl,-rpath,$(dirname "$library")"; }
 
