@@ -164,7 +164,7 @@ expect 0 train "${long[@]}" --out whole.blemish
 for signal in INT TERM; do
     "$blemish" train "${long[@]}" --out parts.blemish >out 2>err &
     for ((i = 0; i < 3000; i++)); do
-        if [ "$(wc -l 2>/dev/null <parts.blemish.csv || true)" -gt 4 ]; then break; fi
+        if [ -e parts.blemish.csv ] && [ "$(wc -l <parts.blemish.csv)" -gt 4 ]; then break; fi
         sleep 0.02
     done
     kill -$signal $! || fail "the training ended before it could be interrupted: $(cat err)"
