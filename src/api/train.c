@@ -12,7 +12,10 @@ static BlemishStatus load_trunk(Trunk *trunk, const BlemishTrainSettings *s, Err
     TensorFile file;
     const char *path = s->weights;
     if (path == NULL) {
-        if (weights_find(s->backbone, found, sizeof found, e)) return e->status;
+        Error missing = {0};
+        if (weights_find(s->backbone, found, sizeof found, &missing))
+            return error_set(e, missing.status, "%s; blemish weights fetch %s downloads them", missing.text,
+                             s->backbone);
         path = found;
     }
     if (tensor_file_open(&file, path, e)) return e->status;

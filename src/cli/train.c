@@ -168,7 +168,7 @@ static int train(BlemishModel **model, const BlemishDataset *dataset, const Blem
     BlemishStatus status = blemish_train(model, dataset, recipe, &settings);
     progress_end(bar);
     if (status == BLEMISH_ERROR_INTERRUPTED) {
-        if (access(values->checkpoint, F_OK)) return fail("interrupted before the first step; nothing was written");
+        if (access(values->checkpoint, F_OK)) return fail("interrupted; there is no checkpoint to continue from yet");
         return fail("interrupted; %s is written, the same command with --resume continues", values->checkpoint);
     }
     if (status) return fail("%s", *model ? blemish_model_error(*model) : "memory is short");

@@ -66,16 +66,16 @@ static void cover_crack(const Canvas *c, Point at, float heading, float units, f
     int steps = (int)(units * c->unit / step) + 2;
     at.half_width = fmaxf(half_width, half_width_min);
     for (int i = 0; i < steps && inside(c, at); i++) {
-        heading += 0.45f * random_normal(r) + 0.25f * (main_heading - heading);
+        heading += 0.40f * random_normal(r) + 0.22f * (main_heading - heading);
         float left = 1 - (float)i / (float)steps;
         Point next = {.x = at.x + step * cosf(heading),
                       .y = at.y + step * sinf(heading),
                       .half_width = fmaxf(half_width * left * random_between(r, 0.75f, 1.15f), 0.45f)};
         cover_groove(c, at, next, 1);
         at = next;
-        if (branches > 0 && random_below(r, (uint32_t)steps) < 3) {
+        if (branches > 0 && random_below(r, (uint32_t)steps) < 2) {
             float turn = random_between(r, 0.5f, 1.1f) * (random_below(r, 2) ? 1.0f : -1.0f);
-            cover_crack(c, at, heading + turn, 0.45f * units * left, 0.75f * half_width * left, branches - 1, r);
+            cover_crack(c, at, heading + turn, 0.6f * units * left, 0.8f * half_width * left, branches - 1, r);
         }
     }
 }
@@ -83,9 +83,9 @@ static void cover_crack(const Canvas *c, Point at, float heading, float units, f
 static Paint paint_crack(const Canvas *c, Random *r) {
     Point start = random_point(c, r, 0.25f);
     float heading = random_between(r, 0, 6.2831853f), half_width = length_in(c, random_between(r, 0.7f, 1.5f), 0);
-    cover_crack(c, start, heading, random_between(r, 35, 80), half_width, 2, r);
+    cover_crack(c, start, heading, random_between(r, 35, 90), half_width, 1, r);
     cover_crack(c, start, heading + 3.14159265f + random_between(r, -0.5f, 0.5f), random_between(r, 20, 60), half_width,
-                2, r);
+                1, r);
     float dark = random_between(r, 0.22f, 0.42f);
     return (Paint){.multiply = {dark, dark, dark}, .edge = random_between(r, 0.04f, 0.10f)};
 }
@@ -96,7 +96,7 @@ static Paint paint_scratch(const Canvas *c, Random *r) {
     float heading = random_between(r, 0, 6.2831853f), bow = random_between(r, -0.12f, 0.12f);
     for (uint32_t n = 1 + random_below(r, 3); n > 0; n--) { /* a dragged grain leaves several near-parallel lines */
         float half = length_in(c, random_between(r, 22, 70), 4),
-              half_width = length_in(c, random_between(r, 0.5f, 1.0f), 0);
+              half_width = length_in(c, random_between(r, 0.7f, 1.3f), 0);
         float strength = random_between(r, 0.75f, 1);
         Point last = {0};
         for (int i = 0; i <= SEGMENTS; i++) {
@@ -113,14 +113,14 @@ static Paint paint_scratch(const Canvas *c, Random *r) {
         middle.y += length_in(c, random_between(r, -7, 7), 0) * cosf(heading);
     }
     if (random_below(r, 3) == 0) return (Paint){.multiply = {0.45f, 0.45f, 0.45f}, .edge = 0.10f};
-    float add = random_between(r, 0.28f, 0.42f);
-    return (Paint){.multiply = {0.62f, 0.62f, 0.62f}, .add = add, .edge = -0.12f};
+    float add = random_between(r, 0.46f, 0.54f);
+    return (Paint){.multiply = {0.48f, 0.48f, 0.48f}, .add = add, .edge = -0.12f};
 }
 
 /* A blob around (x, y) whose radius varies with the angle: how far inside it a point is, in pixels. */
 static float blob_depth(uint32_t seed, float radius, float roughness, float dx, float dy) {
     float distance = hypotf(dx, dy), inverse = 1 / fmaxf(distance, 1e-3f);
-    float wobble = noise_fractal(seed, 1.3f * dx * inverse + 7, 1.3f * dy * inverse + 7, 3);
+    float wobble = noise_fractal(seed, 0.7f * dx * inverse + 7, 0.7f * dy * inverse + 7, 2);
     return radius * (1 + roughness * wobble) - distance;
 }
 
@@ -143,20 +143,20 @@ static Paint paint_pit(const Canvas *c, Random *r) {
                 if (rim > *q) *q = rim;
             }
     }
-    float dark = random_between(r, 0.20f, 0.42f);
+    float dark = random_between(r, 0.25f, 0.5f);
     return (Paint){.multiply = {dark, dark, dark}, .edge = random_between(r, 0.10f, 0.22f)};
 }
 
 static Paint paint_stain(const Canvas *c, Random *r) {
     Point centre = random_point(c, r, 0.2f);
-    float radius = length_in(c, random_between(r, 10, 28), 3), edge = length_in(c, random_between(r, 1.5f, 4), 1);
+    float radius = length_in(c, random_between(r, 12, 32), 3), edge = length_in(c, random_between(r, 1.5f, 4), 1);
     float stretch = random_between(r, 0.65f, 1), angle = random_between(r, 0, 3.14159265f);
     float ring = random_between(r, 0.1f, 0.5f), ca = cosf(angle), sa = sinf(angle);
     uint32_t seed = random_u32(r);
     for (size_t y = 0; y < c->height; y++)
         for (size_t x = 0; x < c->width; x++) {
             float dx = (float)x - centre.x, dy = (float)y - centre.y;
-            float depth = blob_depth(seed, radius, 0.55f, ca * dx + sa * dy, (ca * dy - sa * dx) / stretch);
+            float depth = blob_depth(seed, radius, 0.5f, ca * dx + sa * dy, (ca * dy - sa * dx) / stretch);
             float body = smooth_step(-edge, edge, depth);
             /* Liquid dries with a dark border and a patchy middle. */
             float border = 1 - smooth_step(edge, 4 * edge, depth);

@@ -333,6 +333,13 @@ void pool_close(Pool *pool) {
 BlemishStatus gemm(bool ta, bool tb, size_t m, size_t n, size_t k, float alpha, const float *a, size_t lda,
                    const float *b, size_t ldb, float beta, float *c, size_t ldc, Error *e) {
     if (m == 0 || n == 0) return BLEMISH_OK;
+    if (k == 0) { /* dnnl_sgemm would leave C alone whatever beta is */
+        for (size_t i = 0; i < m * n; i++) {
+            float *at = &c[i / n * ldc + i % n];
+            *at = beta == 0.0f ? 0.0f : beta * *at;
+        }
+        return BLEMISH_OK;
+    }
     return dnnl_check(dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', (int64_t)m, (int64_t)n, (int64_t)k, alpha, a,
                                  (int64_t)lda, b, (int64_t)ldb, beta, c, (int64_t)ldc),
                       "a matrix product", e);

@@ -12,7 +12,8 @@ typedef struct TiffSource {
 
 static tmsize_t source_read(thandle_t handle, void *to, tmsize_t count) {
     TiffSource *s = handle;
-    if (count < 0 || s->position > s->file->size) return -1;
+    /* Not -1: libtiff 4.5 adds what is returned to a buffer offset before it looks at it. */
+    if (count < 0 || s->position > s->file->size) return 0;
     size_t n = s->file->size - s->position;
     if (n > (size_t)count) n = (size_t)count;
     memcpy(to, s->file->bytes + s->position, n);
@@ -70,7 +71,7 @@ static bool fill_table(TIFF *tif, TiffLayout *t, Wanted wanted) {
         return false;
     for (unsigned v = 0; v <= last; v++)
         for (int c = 0; c < 3; c++)
-            t->table[c][v] = map[c] ? decode_sample16(map[c][v], wanted) : (uint8_t)((v * 255 + last / 2) / last);
+            t->table[c][v] = (uint8_t)(map[c] ? decode_sample16(map[c][v], wanted) : (v * 255 + last / 2) / last);
     return true;
 }
 
@@ -120,7 +121,6 @@ static BlemishStatus read_layout(TIFF *tif, const char *path, Wanted wanted, con
 
 /* The index-th sample of a row, as colour component c (the table differs between components only for a palette). */
 static uint8_t sample(const TiffLayout *t, const uint8_t *row, size_t index, size_t c, Wanted wanted) {
-    uint8_t v;
     if (t->bits == 16) {
         uint16_t wide;
         memcpy(&wide, row + 2 * index, sizeof wide);
@@ -128,7 +128,8 @@ static uint8_t sample(const TiffLayout *t, const uint8_t *row, size_t index, siz
         return decode_sample16(wide, wanted);
     }
     unsigned per_byte = 8u / t->bits, shift = (unsigned)(per_byte - 1 - index % per_byte) * t->bits;
-    v = t->table[c][row[index / per_byte] >> shift & ((1u << t->bits) - 1)];
+    unsigned packed = row[index / per_byte];
+    uint8_t v = t->table[c][packed >> shift & ((1u << t->bits) - 1)];
     return t->photometric == PHOTOMETRIC_MINISWHITE ? (uint8_t)~v : v;
 }
 

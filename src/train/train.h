@@ -13,25 +13,25 @@ typedef enum Variant { VARIANT_JIMS, VARIANT_ICPR } Variant;
 
 /* The comment's first words are the key's default. "auto" is stored as a negative number. */
 typedef struct Recipe {
-    Regime regime;              /* auto: supervised when a training image is labelled defective */
-    Variant variant;            /* jims, or icpr: the classification head sees A(F) */
-    size_t height, width;       /* 256 256: network input, 32 to 4096 */
-    size_t hidden;              /* 1024: the segmentation head's width, a multiple of 64 */
-    size_t epochs, batch;       /* 300, 32 */
-    uint64_t seed;              /* 0 */
-    double adaptor_lr, adaptor_decay; /* 1e-4, 1e-2 */
-    double head_lr, head_decay; /* 2e-4, 1e-5 */
-    double lr_drop;             /* 0.4: factor at each of the two fractions of the epochs below */
+    Regime regime;                        /* auto: supervised when a training image is labelled defective */
+    Variant variant;                      /* jims, or icpr: the classification head sees A(F) */
+    size_t height, width;                 /* 256 256: network input, 32 to 4096 */
+    size_t hidden;                        /* 1024: the segmentation head's width, a multiple of 64 */
+    size_t epochs, batch;                 /* 300, 32 */
+    uint64_t seed;                        /* 0 */
+    double adaptor_lr, adaptor_decay;     /* 1e-4, 1e-2 */
+    double head_lr, head_decay;           /* 2e-4, 1e-5 */
+    double lr_drop;                       /* 0.4: factor at each of the two fractions of the epochs below */
     double lr_drop_first, lr_drop_second; /* 0.8, 0.9 */
-    double clip;                /* auto: 1 when supervised, 0 (off) otherwise */
-    int stop_grad;              /* auto: 1 when unsupervised */
-    double noise_std;           /* 0.015, on the normalised feature scale (spec 4) */
-    double feature_scale;       /* auto: measured on the training images (docs/architecture.md) */
-    double perlin_threshold;    /* auto: 0.2 when unsupervised, 0.6 when supervised */
-    int flips;                  /* 1: supervised only, each anomalous image in four flips */
-    size_t dilate;              /* 7: side of the square that masks are dilated by when supervised; 1: off; odd */
-    int distance_weights;       /* 1: the loss weights D of spec 6, supervised only */
-    int align_corners;          /* 1 */
+    double clip;                          /* auto: 1 when supervised, 0 (off) otherwise */
+    int stop_grad;                        /* auto: 1 when unsupervised */
+    double noise_std;                     /* 0.015, on the normalised feature scale (spec 4) */
+    double feature_scale;                 /* auto: measured on the training images (docs/architecture.md) */
+    double perlin_threshold;              /* auto: 0.2 when unsupervised, 0.6 when supervised */
+    int flips;                            /* 1: supervised only, each anomalous image in four flips */
+    size_t dilate;        /* 7: side of the square that masks are dilated by when supervised; 1: off; odd */
+    int distance_weights; /* 1: the loss weights D of spec 6, supervised only */
+    int align_corners;    /* 1 */
 } Recipe;
 
 void recipe_defaults(Recipe *recipe);

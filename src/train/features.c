@@ -1,0 +1,189 @@
+#include "train/features.h"
+
+#include "image/image.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { BACKBONE_BATCH = 8 };
+
+/* ---- storage --------------------------------------------------------------------------------------------- */
+
+/* The space is reserved at once, so that a full disk is an error here and not a signal later. */
+static BlemishStatus map_file(Features *f, const char *dir, Error *e) {
+    char path[4096];
+    if (dir == NULL) dir = getenv("TMPDIR");
+    snprintf(path, sizeof path, "%s/blemish-features-XXXXXX", dir && dir[0] ? dir : "/tmp");
+    const int fd = mkstemp(path);
+    if (fd < 0) return error_errno(e, "%s: cannot create the feature cache", path);
+    unlink(path);
+    const int failed = posix_fallocate(fd, 0, (off_t)f->mapped_bytes);
+    if (failed) {
+        close(fd);
+        errno = failed;
+        return error_errno(e, "%s: cannot reserve %zu MB for the feature cache", path, f->mapped_bytes >> 20);
+    }
+    void *p = mmap(NULL, f->mapped_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (p == MAP_FAILED)
+        error_errno(e, "%s: cannot map the feature cache", path);
+    else
+        f->mapped = p;
+    close(fd);
+    return f->mapped ? BLEMISH_OK : e->status;
+}
+
+static BlemishStatus reserve(Features *f, const FeatureSettings *settings, Error *e) {
+    const size_t entry = (f->size2 + f->size3) * sizeof(uint16_t);
+    size_t bytes;
+    if (!size_mul(entry, f->count, &bytes))
+        return error_set(e, BLEMISH_ERROR_MEMORY, "the feature cache: %zu entries of %zu bytes are too large", f->count,
+                         entry);
+    f->in_memory = settings->cache_mb > bytes >> 20 ? f->count : (settings->cache_mb << 20) / entry;
+    if (f->in_memory) {
+        f->memory = array_new(f->in_memory, entry, e);
+        if (f->memory == NULL) return e->status;
+    }
+    f->mapped_bytes = (f->count - f->in_memory) * entry;
+    return f->mapped_bytes ? map_file(f, settings->cache_dir, e) : BLEMISH_OK;
+}
+
+static uint16_t *entry_at(const Features *f, size_t i) {
+    const size_t size = f->size2 + f->size3;
+    return i < f->in_memory ? f->memory + i * size : f->mapped + (i - f->in_memory) * size;
+}
+
+void features_close(Features *f) {
+    array_free(f->memory);
+    if (f->mapped) munmap(f->mapped, f->mapped_bytes);
+    *f = (Features){0};
+}
+
+/* ---- filling --------------------------------------------------------------------------------------------- */
+
+/* (height, width, 3) in place. */
+static void flip_input(float *input, size_t height, size_t width, Flip flip) {
+    enum { C = 3 };
+    if (flip & FLIP_HORIZONTAL)
+        for (size_t y = 0; y < height; y++)
+            for (size_t x = 0; x < width / 2; x++)
+                for (size_t c = 0; c < C; c++) {
+                    float *a = input + (y * width + x) * C + c, *b = input + (y * width + width - 1 - x) * C + c;
+                    const float swap = *a;
+                    *a = *b;
+                    *b = swap;
+                }
+    if (flip & FLIP_VERTICAL)
+        for (size_t y = 0; y < height / 2; y++)
+            for (size_t i = 0; i < width * C; i++) {
+                float *a = input + y * width * C + i, *b = input + (height - 1 - y) * width * C + i;
+                const float swap = *a;
+                *a = *b;
+                *b = swap;
+            }
+}
+
+static BlemishStatus load_input(const FeatureSource *source, const Geometry *g, float *input, Error *e) {
+    BlemishImage image;
+    if (image_decode(&image, source->path, e)) return e->status;
+    image_to_input(&image, g->height, g->width, input);
+    image_free(&image);
+    flip_input(input, g->height, g->width, source->flip);
+    return BLEMISH_OK;
+}
+
+static BlemishStatus report(const FeatureSettings *settings, size_t done, size_t total, double start, Error *e) {
+    if (settings->progress == NULL) return BLEMISH_OK;
+    const double seconds = now_seconds() - start, rate = seconds > 0 ? (double)done / seconds : 0;
+    const BlemishProgress p = {.stage = "features",
+                               .done = done,
+                               .total = total,
+                               .loss = NAN,
+                               .items_per_second = rate,
+                               .seconds_left = rate > 0 ? (double)(total - done) / rate : -1};
+    if (settings->progress(settings->progress_user, &p) == 0) return BLEMISH_OK;
+    return error_set(e, BLEMISH_ERROR_INTERRUPTED, "stopped while computing features");
+}
+
+static BlemishStatus fill(Features *f, Backbone *backbone, const Geometry *g, const FeatureSource *sources,
+                          const FeatureSettings *settings, Error *e) {
+    const size_t pixels = g->height * g->width * 3;
+    const double start = now_seconds();
+    float *f2 = array_new(BACKBONE_BATCH * f->size2, sizeof *f2, e);
+    float *f3 = array_new(BACKBONE_BATCH * f->size3, sizeof *f3, e);
+    for (size_t i = 0; i < f->count && e->status == BLEMISH_OK; i += BACKBONE_BATCH) {
+        const size_t n = f->count - i < BACKBONE_BATCH ? f->count - i : BACKBONE_BATCH;
+        if (report(settings, i, f->count, start, e)) break;
+        for (size_t k = 0; k < n && e->status == BLEMISH_OK; k++)
+            load_input(&sources[i + k], g, backbone_input(backbone) + k * pixels, e);
+        if (e->status != BLEMISH_OK || backbone_run(backbone, f2, f3, e)) break;
+        for (size_t k = 0; k < n; k++) {
+            kernels()->to_bf16(f2 + k * f->size2, f->size2, entry_at(f, i + k));
+            kernels()->to_bf16(f3 + k * f->size3, f->size3, entry_at(f, i + k) + f->size2);
+        }
+    }
+    array_free(f2);
+    array_free(f3);
+    return e->status == BLEMISH_OK ? report(settings, f->count, f->count, start, e) : e->status;
+}
+
+BlemishStatus features_open(Features *f, Engine *engine, const Trunk *trunk, const Geometry *g,
+                            const FeatureSource *sources, size_t count, const FeatureSettings *settings, Error *e) {
+    e->status = BLEMISH_OK;
+    *f = (Features){.count = count, .size2 = g->h2 * g->w2 * g->c2, .size3 = g->h3 * g->w3 * g->c3};
+    Backbone *backbone = NULL;
+    if (reserve(f, settings, e) == BLEMISH_OK &&
+        backbone_open(&backbone, engine, trunk, BACKBONE_BATCH, g->height, g->width, e) == BLEMISH_OK)
+        fill(f, backbone, g, sources, settings, e);
+    backbone_close(backbone);
+    if (e->status != BLEMISH_OK) features_close(f);
+    return e->status;
+}
+
+/* ---- reading --------------------------------------------------------------------------------------------- */
+
+void features_get(const Features *f, size_t i, float scale, float *f2, float *f3) {
+    const uint16_t *entry = entry_at(f, i);
+    kernels()->from_bf16(entry, f->size2, f2);
+    kernels()->from_bf16(entry + f->size2, f->size3, f3);
+    for (size_t k = 0; k < f->size2; k++) f2[k] *= scale;
+    for (size_t k = 0; k < f->size3; k++) f3[k] *= scale;
+}
+
+/* Adds to sum and square (channels each) over (pixels, channels). */
+static void add_moments(const float *values, size_t pixels, size_t channels, double *sum, double *square) {
+    for (size_t i = 0; i < pixels; i++)
+        for (size_t c = 0; c < channels; c++) {
+            const double v = (double)values[i * channels + c];
+            sum[c] += v;
+            square[c] += v * v;
+        }
+}
+
+static double deviation(double sum, double square, size_t n) {
+    const double mean = sum / (double)n;
+    return sqrt(fmax(square / (double)n - mean * mean, 0.0));
+}
+
+BlemishStatus features_deviation(const Features *f, size_t count, const Geometry *g, double *out, Error *e) {
+    const size_t n2 = g->h2 * g->w2, n3 = g->h3 * g->w3;
+    float *f2 = array_new(f->size2, sizeof *f2, e), *f3 = array_new(f->size3, sizeof *f3, e);
+    double *moments = array_new(2 * g->c, sizeof *moments, e), *square = moments ? moments + g->c : NULL;
+    if (f2 && f3 && moments) {
+        for (size_t i = 0; i < count; i++) {
+            features_get(f, i, 1.0f, f2, f3);
+            add_moments(f2, n2, g->c2, moments, square);
+            add_moments(f3, n3, g->c3, moments + g->c2, square + g->c2);
+        }
+        *out = 0;
+        for (size_t c = 0; c < g->c; c++)
+            *out += deviation(moments[c], square[c], count * (c < g->c2 ? n2 : n3)) / (double)g->c;
+    }
+    array_free(f2), array_free(f3), array_free(moments);
+    return e->status;
+}

@@ -1,0 +1,39 @@
+/* Features of the training images, computed once by the frozen backbone and kept: bfloat16, in memory up to a limit,
+ * beyond it in an unlinked file that is mapped. A flip is an entry of its own, because the features of a flipped image
+ * are not the flipped features. */
+#ifndef BLEMISH_FEATURES_H
+#define BLEMISH_FEATURES_H
+
+#include "data/data.h"
+#include "net/net.h"
+
+typedef struct FeatureSource {
+    const char *path;
+    Flip flip;
+} FeatureSource;
+
+typedef struct Features {
+    size_t count, in_memory; /* entries; how many of them lie in `memory` */
+    size_t size2, size3;     /* floats of f2 and f3 of an entry */
+    uint16_t *memory, *mapped;
+    size_t mapped_bytes;
+} Features;
+
+typedef struct FeatureSettings {
+    size_t cache_mb;
+    const char *cache_dir; /* NULL: $TMPDIR or /tmp */
+    BlemishProgressFn progress;
+    void *progress_user;
+} FeatureSettings;
+
+/* Decodes every source, runs the backbone. BLEMISH_ERROR_INTERRUPTED when progress asks to stop. */
+BlemishStatus features_open(Features *f, Engine *engine, const Trunk *trunk, const Geometry *g,
+                            const FeatureSource *sources, size_t count, const FeatureSettings *settings, Error *e);
+void features_close(Features *f);
+/* Entry i as floats times `scale` into f2 and f3. */
+void features_get(const Features *f, size_t i, float scale, float *f2, float *f3);
+/* Mean over all channels (of layer2 and layer3) of the standard deviation of a channel over the first `count`
+ * entries' pixels. */
+BlemishStatus features_deviation(const Features *f, size_t count, const Geometry *g, double *out, Error *e);
+
+#endif

@@ -1,0 +1,373 @@
+/* The training run: features once, then epochs of steps on them (spec 6). All randomness is a function of (seed, step,
+ * sample), so a run continues from a checkpoint to the same bits. */
+#include "train/anomaly.h"
+#include "train/checkpoint.h"
+#include "train/features.h"
+#include "train/loss.h"
+#include "train/targets.h"
+#include "train/train_log.h"
+
+#include "net/head_train.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* What features are divided by is their mean channel deviation over this: see docs/architecture.md. */
+#define REFERENCE_DEVIATION 0.15
+
+/* One batch's inputs and targets, all 2B samples. */
+typedef struct Batch {
+    float *f2, *f3, *weight, *dmap, *dscore, *scratch;
+    uint8_t *noise_mask, *mask, *label, *segmented;
+} Batch;
+
+typedef struct Trainer {
+    const Trunk *trunk;
+    const Recipe *recipe;
+    const BlemishTrainSettings *settings;
+    RunIdentity run;
+    Geometry g;
+    Engine *engine;
+    Heads *heads;
+    HeadTrainer *head_trainer;
+    HeadParams grads;
+    Optimiser optimiser;
+    const Sample **samples; /* normals, then anomalies */
+    size_t normals, anomalies;
+    Features features; /* normals, then each anomaly's flips */
+    Targets targets;
+    Sampler sampler;
+    Draw *draws;
+    Batch batch;
+    Cursor cursor;
+    TrainLog log;
+    double epoch_start, run_start; /* seconds */
+    size_t run_first_step;
+} Trainer;
+
+/* ---- opening --------------------------------------------------------------------------------------------- */
+
+static BlemishStatus list_samples(Trainer *t, const Manifest *manifest, Error *e) {
+    t->samples = array_new(manifest->count, sizeof *t->samples, e);
+    if (t->samples == NULL)
+        return manifest->count ? e->status
+                               : error_set(e, BLEMISH_ERROR_ARGUMENT, "training images: found none, expected some");
+    for (int label = BLEMISH_LABEL_GOOD; label <= BLEMISH_LABEL_DEFECT; label++)
+        for (size_t i = 0; i < manifest->count; i++) {
+            const Sample *s = &manifest->samples[i];
+            if (s->split != BLEMISH_SPLIT_TRAIN || (int)s->label != label) continue;
+            if (label == BLEMISH_LABEL_DEFECT && t->recipe->regime != REGIME_SUPERVISED) continue;
+            t->samples[t->normals + t->anomalies] = s;
+            (*(label == BLEMISH_LABEL_GOOD ? &t->normals : &t->anomalies))++;
+        }
+    return BLEMISH_OK;
+}
+
+static size_t flips_of(const Trainer *t) {
+    return t->recipe->flips ? 4 : 1;
+}
+
+static BlemishStatus open_features(Trainer *t, Error *e) {
+    const size_t flips = flips_of(t), count = t->normals + t->anomalies * flips;
+    FeatureSource *sources = array_new(count, sizeof *sources, e);
+    if (sources == NULL) return e->status;
+    for (size_t i = 0; i < t->normals; i++) sources[i] = (FeatureSource){t->samples[i]->path, FLIP_NONE};
+    for (size_t i = 0; i < t->anomalies * flips; i++)
+        sources[t->normals + i] = (FeatureSource){t->samples[t->normals + i / flips]->path, (Flip)(i % flips)};
+    const BlemishTrainSettings *s = t->settings;
+    const FeatureSettings settings = {s->cache_mb, s->cache_dir, s->progress, s->progress_user};
+    features_open(&t->features, t->engine, t->trunk, &t->g, sources, count, &settings, e);
+    array_free(sources);
+    return e->status;
+}
+
+static BlemishStatus measure_scale(Trainer *t, Error *e) {
+    double deviation;
+    if (t->recipe->feature_scale > 0) {
+        t->heads->feature_scale = (float)t->recipe->feature_scale;
+        return BLEMISH_OK;
+    }
+    if (features_deviation(&t->features, t->normals, &t->g, &deviation, e)) return e->status;
+    if (!(deviation > 0) || !isfinite(deviation))
+        return error_set(e, BLEMISH_ERROR_ARGUMENT,
+                         "features: found a standard deviation of %g over the good images, expected a positive number",
+                         deviation);
+    t->heads->feature_scale = (float)(deviation / REFERENCE_DEVIATION);
+    return BLEMISH_OK;
+}
+
+static BlemishStatus open_batch(Trainer *t, Error *e) {
+    const size_t B = t->recipe->batch, n = t->g.h * t->g.w;
+    Batch *b = &t->batch;
+    b->f2 = array_new(B * t->features.size2, sizeof(float), e);
+    b->f3 = array_new(B * t->features.size3, sizeof(float), e);
+    b->weight = array_new(2 * B * n, sizeof(float), e);
+    b->dmap = array_new(2 * B * n, sizeof(float), e);
+    b->dscore = array_new(2 * B, sizeof(float), e);
+    b->scratch = array_new(anomaly_scratch(t->g.h, t->g.w), sizeof(float), e);
+    b->noise_mask = array_new(2 * B * n, 1, e);
+    b->mask = array_new(2 * B * n, 1, e);
+    b->label = array_new(2 * B, 1, e);
+    b->segmented = array_new(2 * B, 1, e);
+    return e->status;
+}
+
+static BlemishStatus open_learning(Trainer *t, Error *e) {
+    const Recipe *r = t->recipe;
+    if (heads_initialise(t->heads, r->seed, e) || optimiser_open(&t->optimiser, &t->heads->params, e) ||
+        head_params_open(&t->grads, t->g.c, r->hidden, e) ||
+        head_trainer_open(&t->head_trainer, t->engine, t->heads, &t->g, r->batch, r->align_corners, r->stop_grad != 0,
+                          e) ||
+        targets_open(&t->targets, t->samples + t->normals, t->anomalies, &t->g, r, e))
+        return e->status;
+    t->draws = array_new(sampler_epoch_length(&t->sampler), sizeof *t->draws, e);
+    t->cursor.shown = array_new(t->normals, sizeof *t->cursor.shown, e);
+    t->cursor.normals = t->normals;
+    return e->status == BLEMISH_OK ? open_batch(t, e) : e->status;
+}
+
+/* Continues from the checkpoint where there is one and it was asked for. */
+static BlemishStatus resume(Trainer *t, Error *e) {
+    const char *path = t->settings->checkpoint;
+    if (path == NULL || !t->settings->resume || access(path, F_OK) != 0) return BLEMISH_OK;
+    if (checkpoint_read(path, &t->run, t->heads, &t->optimiser, &t->cursor, e)) return e->status;
+    memcpy(t->sampler.shown, t->cursor.shown, t->normals * sizeof *t->sampler.shown);
+    return BLEMISH_OK;
+}
+
+static void trainer_close(Trainer *t) {
+    Batch *b = &t->batch;
+    void *buffers[] = {b->f2,   b->f3,    b->weight,    b->dmap,  b->dscore,       b->scratch,        b->noise_mask,
+                       b->mask, b->label, b->segmented, t->draws, t->cursor.shown, (void *)t->samples};
+    for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) array_free(buffers[i]);
+    head_trainer_close(t->head_trainer);
+    head_params_close(&t->grads);
+    optimiser_close(&t->optimiser);
+    targets_close(&t->targets);
+    sampler_close(&t->sampler);
+    features_close(&t->features);
+    engine_close(t->engine);
+}
+
+/* ---- a step ---------------------------------------------------------------------------------------------- */
+
+static uint64_t global_step(const Trainer *t) {
+    return t->optimiser.steps;
+}
+
+/* Targets and noise of sample s, which shows `draw`. */
+static void fill_sample(Trainer *t, size_t s, Draw draw) {
+    const size_t n = t->g.h * t->g.w;
+    Batch *b = &t->batch;
+    uint8_t *mask = b->mask + s * n, *noise = b->noise_mask + s * n;
+    float *weight = b->weight + s * n;
+    const bool anomalous = draw.sample >= t->normals;
+    const size_t image = draw.sample - t->normals;
+    const float *given = anomalous ? targets_weights(&t->targets, image, draw.flip) : NULL;
+    if (anomalous)
+        memcpy(mask, targets_mask(&t->targets, image, draw.flip), n);
+    else
+        memset(mask, 0, n);
+    for (size_t i = 0; i < n; i++) weight[i] = given ? given[i] : 1.0f;
+    b->segmented[s] = anomalous ? t->targets.segmented[image] : 1;
+    b->label[s] = anomalous;
+    Random random =
+        random_new(t->recipe->seed, mix64(fnv1a64("anomaly", 7, FNV1A64_BASIS) ^ mix64(global_step(t))) + s);
+    anomaly_mask(&random, t->g.h, t->g.w, t->recipe->perlin_threshold, mask, b->scratch, noise);
+    for (size_t i = 0; i < n; i++) {
+        mask[i] |= noise[i];
+        b->label[s] |= noise[i];
+    }
+}
+
+static void fill_batch(Trainer *t, const Draw *draws, size_t images) {
+    const float scale = 1.0f / t->heads->feature_scale;
+#pragma omp parallel for schedule(static)
+    for (size_t i = 0; i < images; i++) {
+        const size_t image = draws[i].sample;
+        const size_t entry = image < t->normals ? image
+                                                : t->normals + (image - t->normals) * flips_of(t) +
+                                                      (t->recipe->flips ? draws[i].flip : 0);
+        features_get(&t->features, entry, scale, t->batch.f2 + i * t->features.size2,
+                     t->batch.f3 + i * t->features.size3);
+    }
+    for (size_t s = 0; s < 2 * images; s++) fill_sample(t, s, draws[s % images]);
+}
+
+static BlemishStatus run_step(Trainer *t, const Draw *draws, size_t images, LossTerms *terms, Error *e) {
+    const Recipe *r = t->recipe;
+    Batch *b = &t->batch;
+    fill_batch(t, draws, images);
+    const HeadBatch batch = {.images = images,
+                             .f2 = b->f2,
+                             .f3 = b->f3,
+                             .noise_mask = b->noise_mask,
+                             .noise_std = (float)r->noise_std,
+                             .noise_key = mix64(r->seed ^ mix64(global_step(t) + 1))};
+    if (head_trainer_forward(t->head_trainer, &batch, e)) return e->status;
+    const LossInput in = {.samples = 2 * images,
+                          .pixels = t->g.h * t->g.w,
+                          .map = t->head_trainer->map,
+                          .score = t->head_trainer->score,
+                          .mask = b->mask,
+                          .label = b->label,
+                          .segmented = b->segmented,
+                          .weight = t->targets.weights ? b->weight : NULL};
+    loss_terms(&in, terms, b->dmap, b->dscore);
+    if (!isfinite(terms->total))
+        return error_set(e, BLEMISH_ERROR_ARGUMENT,
+                         "training: the loss became %g at step %" PRIu64 "; try lower "
+                         "learning rates",
+                         terms->total, global_step(t) + 1);
+    if (head_trainer_backward(t->head_trainer, &batch, b->dmap, b->dscore, &t->grads, e)) return e->status;
+    const double figures[7] = {terms->total,       terms->l1_good,           terms->l1_bad, terms->focal_map,
+                               terms->focal_score, gradient_norm(&t->grads), (double)images};
+    for (size_t i = 0; i < 7; i++) t->cursor.sums[i] += figures[i];
+    optimiser_step(&t->optimiser, &t->heads->params, &t->grads, r, r->clip, learning_rate_factor(r, t->cursor.epoch));
+    return BLEMISH_OK;
+}
+
+/* ---- epochs ---------------------------------------------------------------------------------------------- */
+
+static BlemishStatus save(const Trainer *t, Error *e) {
+    const char *path = t->settings->checkpoint;
+    return path ? checkpoint_write(path, &t->run, t->heads, &t->optimiser, &t->cursor, e) : BLEMISH_OK;
+}
+
+/* Reports; when asked to stop, writes a checkpoint first. */
+static BlemishStatus report(const Trainer *t, size_t steps, double loss, Error *e) {
+    const BlemishTrainSettings *s = t->settings;
+    if (s->progress == NULL) return BLEMISH_OK;
+    const size_t done = t->cursor.epoch * steps + t->cursor.step, total = t->recipe->epochs * steps;
+    const double seconds = now_seconds() - t->run_start;
+    const double rate = (double)(done - t->run_first_step) / fmax(seconds, 1e-9);
+    const double images = (double)sampler_epoch_length(&t->sampler) / (double)steps;
+    const BlemishProgress p = {.stage = "train",
+                               .done = done,
+                               .total = total,
+                               .epoch = t->cursor.epoch + (done < total),
+                               .epochs = t->recipe->epochs,
+                               .loss = loss,
+                               .items_per_second = rate * images,
+                               .seconds_left = rate > 0 ? (double)(total - done) / rate : -1};
+    if (s->progress(s->progress_user, &p) == 0) return BLEMISH_OK;
+    if (save(t, e)) return e->status;
+    return error_set(e, BLEMISH_ERROR_INTERRUPTED, "stopped in epoch %zu of %zu%s%s", t->cursor.epoch + 1,
+                     t->recipe->epochs, s->checkpoint ? "; to continue: " : "", s->checkpoint ? s->checkpoint : "");
+}
+
+static BlemishStatus end_epoch(Trainer *t, size_t steps, Error *e) {
+    double *sums = t->cursor.sums;
+    const double n = (double)steps, seconds = now_seconds() - t->epoch_start;
+    const EpochFigures figures = {.epoch = t->cursor.epoch,
+                                  .loss = sums[0] / n,
+                                  .l1_good = sums[1] / n,
+                                  .l1_bad = sums[2] / n,
+                                  .focal_map = sums[3] / n,
+                                  .focal_score = sums[4] / n,
+                                  .gradient_norm = sums[5] / n,
+                                  .lr_factor = learning_rate_factor(t->recipe, t->cursor.epoch),
+                                  .images_per_second = sums[6] / seconds,
+                                  .seconds = seconds};
+    memset(sums, 0, sizeof t->cursor.sums);
+    memcpy(t->cursor.shown, t->sampler.shown, t->normals * sizeof *t->cursor.shown);
+    t->cursor.step = 0;
+    t->cursor.epoch++;
+    if (train_log_row(&t->log, &figures, e)) return e->status;
+    const size_t every = t->settings->checkpoint_every;
+    if (t->cursor.epoch == t->recipe->epochs || (every && t->cursor.epoch % every == 0)) return save(t, e);
+    return BLEMISH_OK;
+}
+
+static BlemishStatus run_epoch(Trainer *t, Error *e) {
+    const size_t length = sampler_epoch_length(&t->sampler), batch = t->recipe->batch;
+    const size_t steps = (length + batch - 1) / batch;
+    LossTerms terms = {.total = NAN};
+    if (sampler_epoch(&t->sampler, t->cursor.epoch, t->draws, e)) return e->status;
+    t->epoch_start = now_seconds();
+    if (t->run_start == 0) {
+        t->run_start = t->epoch_start;
+        t->run_first_step = t->cursor.epoch * steps + t->cursor.step;
+    }
+    while (t->cursor.step < steps) {
+        if (report(t, steps, terms.total, e)) return e->status;
+        const size_t first = t->cursor.step * batch, images = length - first < batch ? length - first : batch;
+        if (run_step(t, t->draws + first, images, &terms, e)) return e->status;
+        t->cursor.step++;
+    }
+    if (end_epoch(t, steps, e)) return e->status;
+    return report(t, steps, terms.total, e);
+}
+
+static BlemishStatus run_epochs(Trainer *t, Error *e) {
+    if (train_log_open(&t->log, t->settings->log_csv, t->cursor.epoch, e) == BLEMISH_OK)
+        while (t->cursor.epoch < t->recipe->epochs && run_epoch(t, e) == BLEMISH_OK) {
+        }
+    const BlemishStatus status = e->status;
+    Error close_error = {0};
+    if (train_log_close(&t->log, &close_error) && status == BLEMISH_OK) *e = close_error;
+    return e->status;
+}
+
+/* ---- the run --------------------------------------------------------------------------------------------- */
+
+/* "resnet18 0123456789abcdef": the backbone and a hash of its folded weights. */
+static void name_backbone(const Trunk *trunk, char out[64]) {
+    uint64_t hash = FNV1A64_BASIS;
+    for (size_t i = 0; i < trunk->count; i++) {
+        const TrunkConv *c = &trunk->convs[i];
+        const size_t count = c->out * c->in * c->kernel * c->kernel;
+        for (size_t k = 0; k < count; k++) {
+            uint32_t bits;
+            memcpy(&bits, &c->weight[k], sizeof bits);
+            hash = (hash ^ bits) * 0x100000001b3ull;
+        }
+        hash = fnv1a64(c->bias, c->out * sizeof *c->bias, hash);
+    }
+    snprintf(out, 64, "%s %016" PRIx64, trunk->backbone, hash);
+}
+
+static BlemishStatus train_all(Trainer *t, const Manifest *manifest, Error *e) {
+    const Recipe *r = t->recipe;
+    const bool supervised = r->regime == REGIME_SUPERVISED;
+    if (geometry_make(&t->g, r->height, r->width, t->trunk->c2, t->trunk->c3, e) ||
+        heads_open(t->heads, t->g.c, r->hidden, e) || list_samples(t, manifest, e) ||
+        sampler_open(&t->sampler, t->normals, t->anomalies, supervised, r->flips != 0, r->seed, e) ||
+        engine_open(&t->engine, t->settings->threads, e))
+        return e->status;
+    t->heads->icpr = r->variant == VARIANT_ICPR;
+    const int before = engine_enter(t->engine);
+    if (open_features(t, e) == BLEMISH_OK && measure_scale(t, e) == BLEMISH_OK && open_learning(t, e) == BLEMISH_OK &&
+        resume(t, e) == BLEMISH_OK)
+        run_epochs(t, e);
+    engine_leave(before);
+    return e->status;
+}
+
+BlemishStatus train_run(Heads *heads, const Trunk *trunk, const Manifest *manifest, const char *fingerprint,
+                        Recipe *recipe, const BlemishTrainSettings *settings, Error *e) {
+    char backbone[64];
+    Text json = {0};
+    e->status = BLEMISH_OK;
+    *heads = (Heads){0};
+    name_backbone(trunk, backbone);
+    recipe_json(recipe, &json);
+    if (json.failed) return error_set(e, BLEMISH_ERROR_MEMORY, "out of memory");
+    Trainer t = {.trunk = trunk,
+                 .recipe = recipe,
+                 .settings = settings,
+                 .heads = heads,
+                 .run = {json.data, fingerprint, backbone}};
+    train_all(&t, manifest, e);
+    trainer_close(&t);
+    text_free(&json);
+    if (e->status == BLEMISH_OK)
+        recipe->feature_scale = (double)heads->feature_scale;
+    else
+        heads_close(heads);
+    return e->status;
+}
