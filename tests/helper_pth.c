@@ -100,6 +100,7 @@ void pth_zip(const char *path, const Text *pickle, const PthStorage *storages, s
 }
 
 void write_bytes(const char *path, const void *bytes, size_t length) {
+    unlink(path); /* rewriting a file in place makes some file systems wait for the disk at every close */
     FILE *f = fopen(path, "wb");
     assert_non_null(f);
     if (length) assert_int_equal(fwrite(bytes, 1, length, f), length);

@@ -135,8 +135,8 @@ static void failed_writes_leave_the_old_file(void **state) {
     free(values);
 }
 
-/* Three colours of the published 256-entry table (entries 0, 128, 255). The polynomial leaves the table most at the dark
- * end, by 0.125 in blue. */
+/* Three colours of the published 256-entry table (entries 0, 128, 255). The polynomial leaves the table most at the
+ * dark end, by 0.125 in blue. */
 static void turbo_is_turbo(void **state) {
     (void)state;
     const struct {

@@ -133,8 +133,8 @@ static void check_pixels(const float *s, const uint8_t *y, size_t n, size_t h, s
     Error e = {0};
     PixelMetrics found;
     size_t pixels = h * w, total = n * pixels;
-    const float *maps[8];
-    const uint8_t *masks[8];
+    const float *maps[8] = {0};
+    const uint8_t *masks[8] = {0};
     uint32_t *numbers = calloc(total + 1, sizeof *numbers), regions = 0;
     for (size_t i = 0; i < n; i++) {
         maps[i] = s + i * pixels;

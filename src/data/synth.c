@@ -11,7 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { SYNTH_SIDE_MIN = 32, SYNTH_SIDE_MAX = 16384 };
+enum { SYNTH_SIDE_MIN = 32, SYNTH_SIDE_MAX = 8192 };
 enum { SYNTH_IMAGES_MAX = 1000000 };
 
 /* One image to make: its folder is split/type. */

@@ -168,6 +168,10 @@ BlemishStatus safetensors_write(const char *path, const Tensor *tensors, size_t 
             elements != tensors[i].count)
             return error_set(e, BLEMISH_ERROR_INTERNAL, "%s: %s: found %zu elements, expected what shape says", path,
                              tensors[i].name, tensors[i].count);
+        for (size_t k = 0; k < i; k++)
+            if (strcmp(tensors[i].name, tensors[k].name) == 0)
+                return error_set(e, BLEMISH_ERROR_INTERNAL, "%s: %s: found twice, expected once", path,
+                                 tensors[i].name);
     }
     Text header = {0};
     write_header(&header, tensors, count, metadata, metadata_count);
