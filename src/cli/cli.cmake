@@ -3,6 +3,8 @@ file(GLOB CLI_SOURCES CONFIGURE_DEPENDS src/cli/*.c)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
 add_executable(blemish ${CLI_SOURCES})
 target_link_libraries(blemish PRIVATE options library PkgConfig::JANSSON m)
+set_target_properties(blemish PROPERTIES
+  INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}") # the installed command finds its library under any prefix
 install(TARGETS blemish)
 
 # The command writes its man pages from the text of its --help, so a cross build goes without.
