@@ -3,8 +3,9 @@
 # whole way from made images over a small training to predictions, with the accidents that a user's day holds.
 # Usage: test_cli.sh BUILD_FOLDER SOURCE_FOLDER
 set -euo pipefail
-blemish=$1/blemish man=$1/man
-weights=$2/../shared/weights/texture-resnet18-v0.pth
+build=$(cd "$1" && pwd) source=$(cd "$2" && pwd)
+blemish=$build/blemish man=$build/man
+weights=$source/../shared/weights/texture-resnet18-v0.pth
 commands=(train eval predict info synth weights bench)
 work=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
@@ -38,7 +39,7 @@ json() {
 import json, sys
 text = open(sys.argv[1]).read()
 values = [json.loads(line) for line in text.splitlines()] if sys.argv[1].endswith("l") else [json.loads(text)]
-bad = [v for v in values if not eval(sys.argv[2], {"v": v})]
+bad = [v for v in values if not eval(f"({sys.argv[2]})", {"v": v})]
 sys.exit(f"not {sys.argv[2]}: {bad[0]}" if bad or not values else 0)' "$1" "$2" || fail "$1"
 }
 
@@ -163,7 +164,7 @@ expect 0 train "${long[@]}" --out whole.blemish
 for signal in INT TERM; do
     "$blemish" train "${long[@]}" --out parts.blemish >out 2>err &
     for ((i = 0; i < 3000; i++)); do
-        if [ "$(wc -l 2>/dev/null <parts.blemish.csv || true)" -gt 4 ]; then break; fi
+        if [ -e parts.blemish.csv ] && [ "$(wc -l <parts.blemish.csv)" -gt 4 ]; then break; fi
         sleep 0.02
     done
     kill -$signal $! || fail "the training ended before it could be interrupted: $(cat err)"

@@ -137,10 +137,14 @@ static BlemishStatus fetch_part(Transfer *t, const char *url, const char *protoc
         if (has_prefix(hex, prefix)) return publish(t->fd, t->part, path, t->e);
     }
     bool again;
-    if (transfer(t, url, protocols, &again)) return t->e->status;
-    if (again) {
+    BlemishStatus status = transfer(t, url, protocols, &again);
+    if (status == BLEMISH_OK && again) {
         if (ftruncate(t->fd, 0) < 0) return error_errno(t->e, "%s: cannot truncate", t->part);
-        if (transfer(t, url, protocols, &again)) return t->e->status;
+        status = transfer(t, url, protocols, &again);
+    }
+    if (status != BLEMISH_OK) {
+        if (t->before + t->received == 0) unlink(t->part); /* nothing to resume from */
+        return status;
     }
     if (sha256_file(t->part, hex, t->e)) return t->e->status;
     if (has_prefix(hex, prefix)) return publish(t->fd, t->part, path, t->e);

@@ -265,7 +265,7 @@ static BlemishStatus load_entry(Reader *r, const char *name, size_t *length, con
     zip_file_t *entry = zip_fopen_index(r->zip, info.index, 0);
     if (entry == NULL) return error_set(r->e, BLEMISH_ERROR_FORMAT, "%s: %s: %s", path, name, zip_strerror(r->zip));
     size_t done = 0;
-    zip_int64_t n;
+    zip_int64_t n = 0;
     while (done <= *length && (n = zip_fread(entry, bytes + done, *length + 1 - done)) > 0) done += (size_t)n;
     BlemishStatus status = BLEMISH_OK;
     if (n < 0)

@@ -84,7 +84,7 @@ BlemishStatus weights_fetch(const char *name, const char *base_url, BlemishProgr
 /* ---- fetch.c -------------------------------------------------------------------------------------------- */
 /* Downloads one file to `path` by way of path.part, which a later call resumes. protocols is libcurl's list ("https");
  * sha256_prefix is lower-case hexadecimal. A file with another checksum is refused and deleted; after any other
- * failure path.part stays. progress may be NULL. */
+ * failure what arrived stays in path.part. progress may be NULL. */
 BlemishStatus fetch_file(const char *url, const char *protocols, const char *sha256_prefix, const char *path,
                          BlemishProgressFn progress, void *user, Error *e);
 
