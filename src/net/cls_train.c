@@ -162,14 +162,15 @@ static ClsBlock block_of_sample(const HeadTrainer *t, size_t s, float dscore, fl
 }
 
 static void batch_norm_backward(HeadTrainer *t, size_t samples, const float *dscore, HeadParams *grads) {
-    const size_t n = map_pixels(t);
+    const size_t h = t->g.h, w = t->g.w, n = h * w;
     float mean_dy[CLS_CHANNELS], mean_dy_xhat[CLS_CHANNELS];
 #pragma omp parallel for schedule(static)
     for (size_t s = 0; s < samples; s++) {
         float dmax[CLS_CHANNELS], dmean[CLS_CHANNELS], *sums = t->cls_partial + s * CLS_PARTIAL;
         const ClsBlock block = block_of_sample(t, s, dscore[s], dmax, dmean);
         memset(sums, 0, 2 * CLS_CHANNELS * sizeof *sums);
-        t->k->cls_grad_sums(sample_d(t, s), n, &block, sums);
+        for (size_t y = 0; y < h; y++) /* as in pool_sample: no float sum grows long */
+            t->k->cls_grad_sums(sample_d(t, s) + y * w * CLS_CHANNELS, w, &block, sums);
     }
     for (size_t c = 0; c < CLS_CHANNELS; c++) {
         double dy = 0, dy_xhat = 0;
