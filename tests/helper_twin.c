@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BN_EPSILON 1e-5
-
 static double *zero_doubles(size_t n) {
     double *p = calloc(n, sizeof *p);
     assert_non_null(p);
@@ -104,7 +102,7 @@ static void batch_norm(const Twin *t, double *v, size_t n, size_t channels, cons
             running_mean[c] = 0.9 * running_mean[c] + 0.1 * mean;
             running_var[c] = 0.9 * running_var[c] + 0.1 * var * (double)n / (double)(n - 1);
         }
-        const double scale = *twin_param(t, gamma + c) / sqrt(var + BN_EPSILON), shift = *twin_param(t, beta + c);
+        const double scale = *twin_param(t, gamma + c) / sqrt(var + 1e-5), shift = *twin_param(t, beta + c);
         for (size_t i = 0; i < n; i++) v[i * channels + c] = (v[i * channels + c] - mean) * scale + shift;
     }
 }

@@ -8,6 +8,8 @@
 #include "engine/kernels.h"
 #include "store/store.h"
 
+#define BN_EPSILON 1e-5 /* PyTorch's, in every BatchNorm */
+
 /* ---- fill.c --------------------------------------------------------------------------------------------- */
 /* The test value of a parameter: a function of its name and shape alone (the reference's `fill`), so that two
  * programs can make the same network without a file. */
