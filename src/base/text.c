@@ -1,5 +1,6 @@
 #include "base/base.h"
 
+#include <locale.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,11 +83,19 @@ void text_json_number(Text *t, double value) {
         text_append(t, "null", 4);
         return;
     }
+    locale_t c = newlocale(LC_NUMERIC_MASK, "C", (locale_t)0); /* the program's own may use a decimal comma */
+    if (c == (locale_t)0) {
+        t->failed = true;
+        return;
+    }
+    locale_t before = uselocale(c);
     char digits[40];
     for (int precision = 6; precision <= 17; precision++) {
         snprintf(digits, sizeof digits, "%.*g", precision, value);
         if (strtod(digits, NULL) == value) break;
     }
+    uselocale(before);
+    freelocale(c);
     text_append(t, digits, strlen(digits));
 }
 

@@ -5,7 +5,6 @@
 #include <math.h>
 #include <string.h>
 
-#define BN_EPSILON 1e-5
 /* Channels of padding behind each pixel's segmentation mixes: without them every pixel would start at a multiple of
  * 4 KiB, and a lifted row's reads would all fall into the same few cache sets. */
 #define SEG_PAD 16

@@ -36,7 +36,7 @@ typedef struct HeadTrainer {
     uint32_t *noisy_pixel;        /* (noisy): y * w + x */
     size_t *noisy_row;            /* (2B * h + 1): first entry of each row */
     float *noise_mix;             /* (noisy, hidden): W_seg n, then the gradient of the same */
-    float *noise, *mixes;         /* one chunk: (NOISE_CHUNK, c) and (NOISE_CHUNK, 25 * 128) */
+    float *noise, *mixes;         /* one chunk: (NOISE_CHUNK, c) and (NOISE_CHUNK, CLS_MIXES) */
 
     float *seg_folded, *seg_dfolded;                       /* (hidden, c): W_seg W_adaptor and its gradient */
     float *seg2, *seg3;                                    /* (hidden / 64, B * h2 * w2, 64) */
@@ -54,17 +54,18 @@ typedef struct HeadTrainer {
     float *cls_mean, *cls_inv_std, *cls_scale, *cls_shift; /* (128) */
     float *pooled;                                         /* (2B, 258): what the linear layer sees */
     float *ties, *map_ties;                                /* (2B, 128), (2B): how many pixels share the maximum */
-    float *cls_partial;                                    /* (2B, CLS_PARTIAL) */
+    float *cls_partial;                                    /* (2B, CLS_MIXES): each sample's sums, two rows or all */
 } HeadTrainer;
 
-enum { NOISE_CHUNK = 2048, CLS_PARTIAL = (CLS_TAPS + 2) * CLS_CHANNELS };
+enum { NOISE_CHUNK = 2048, CLS_MIXES = CLS_TAPS * CLS_CHANNELS };
 
 BlemishStatus head_trainer_open(HeadTrainer **out, Engine *engine, Heads *heads, const Geometry *g, size_t batch,
                                 bool align_corners, bool stop_grad, Error *e);
 /* Fills map and score; BatchNorm in training mode, running statistics are updated. Inside engine_enter. */
 BlemishStatus head_trainer_forward(HeadTrainer *t, const HeadBatch *batch, Error *e);
-/* Gradients of every parameter, from those of map (2B, h, w) and score (2B), after forward on the same batch. dmap is
- * changed: what the classification head sends back is added. grads are overwritten. */
+/* Gradients of every parameter, from those of map (2B, h, w) and score (2B), after forward on the same batch, which may
+ * be taken back once only. dmap is changed: what the classification head sends back is added. grads are overwritten.
+ * Inside engine_enter. */
 BlemishStatus head_trainer_backward(HeadTrainer *t, const HeadBatch *batch, float *dmap, const float *dscore,
                                     HeadParams *grads, Error *e);
 void head_trainer_close(HeadTrainer *t);

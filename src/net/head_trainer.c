@@ -5,9 +5,6 @@
 #include <math.h>
 #include <string.h>
 
-#define BN_EPSILON 1e-5
-enum { MIXES = CLS_TAPS * CLS_CHANNELS };
-
 void batch_norm_update(const BatchNorm *bn, size_t channel, double n, double center, double sum, double square) {
     const size_t c = channel;
     const double mean = center + sum / n, variance = fmax(square / n - (sum / n) * (sum / n), 0.0);
@@ -28,9 +25,9 @@ static BlemishStatus fold(HeadTrainer *t, Error *e) {
     if (gemm(false, false, p->hidden, c, c, 1, p->seg_weight, c, p->adaptor_weight, c, 0, t->seg_folded, c, e))
         return e->status;
     if (!t->cls_folded) return BLEMISH_OK;
-    if (gemm(false, false, MIXES, c, c, 1, p->cls_weight, c, p->adaptor_weight, c, 0, t->cls_folded, c, e))
+    if (gemm(false, false, CLS_MIXES, c, c, 1, p->cls_weight, c, p->adaptor_weight, c, 0, t->cls_folded, c, e))
         return e->status;
-    return gemm(false, false, MIXES, 1, c, 1, p->cls_weight, c, p->adaptor_bias, 1, 0, t->cls_bias_taps, 1, e);
+    return gemm(false, false, CLS_MIXES, 1, c, 1, p->cls_weight, c, p->adaptor_bias, 1, 0, t->cls_bias_taps, 1, e);
 }
 
 /* ---- noise ----------------------------------------------------------------------------------------------- */
@@ -86,7 +83,7 @@ static void scatter(HeadTrainer *t, size_t at, size_t count) {
         for (size_t i = 0, s = 0; i < count; i++) {
             const size_t pixel = t->noisy_pixel[at + i];
             s = sample_of(t, at + i, s);
-            t->k->cls_scatter(t->mixes + i * MIXES, t->g.h, t->g.w, pixel / t->g.w, pixel % t->g.w, c, LANES,
+            t->k->cls_scatter(t->mixes + i * CLS_MIXES, t->g.h, t->g.w, pixel / t->g.w, pixel % t->g.w, c, LANES,
                               t->d + s * t->g.h * t->g.w * CLS_CHANNELS);
         }
 }
@@ -96,7 +93,7 @@ static void gather(HeadTrainer *t, size_t at, size_t count) {
     for (size_t i = 0; i < count; i++) {
         const size_t s = sample_of(t, at + i, 0), pixel = t->noisy_pixel[at + i];
         t->k->cls_gather(t->d + s * t->g.h * t->g.w * CLS_CHANNELS, t->g.h, t->g.w, pixel / t->g.w, pixel % t->g.w,
-                         t->mixes + i * MIXES);
+                         t->mixes + i * CLS_MIXES);
     }
 }
 
@@ -112,7 +109,7 @@ static BlemishStatus noise_forward(HeadTrainer *t, const HeadBatch *batch, Error
         make_noise(t, batch, at, n);
         if (gemm(false, true, n, p->hidden, c, 1, t->noise, c, p->seg_weight, c, 0, t->noise_mix + at * p->hidden,
                  p->hidden, e) ||
-            gemm(false, true, n, MIXES, c, 1, t->noise, c, p->cls_weight, c, 0, t->mixes, MIXES, e))
+            gemm(false, true, n, CLS_MIXES, c, 1, t->noise, c, p->cls_weight, c, 0, t->mixes, CLS_MIXES, e))
             return e->status;
         scatter(t, at, n);
     }
@@ -128,7 +125,7 @@ static BlemishStatus noise_backward(HeadTrainer *t, const HeadBatch *batch, Head
         gather(t, at, n);
         if (gemm(true, false, p->hidden, c, n, 1, t->noise_mix + at * p->hidden, p->hidden, t->noise, c, 1,
                  grads->seg_weight, c, e) ||
-            gemm(true, false, MIXES, c, n, 1, t->mixes, MIXES, t->noise, c, 1, grads->cls_weight, c, e))
+            gemm(true, false, CLS_MIXES, c, n, 1, t->mixes, CLS_MIXES, t->noise, c, 1, grads->cls_weight, c, e))
             return e->status;
     }
     return BLEMISH_OK;
@@ -168,7 +165,7 @@ static BlemishStatus open_buffers(HeadTrainer *t, Error *e) {
     } buffers[] = {{&t->map, 2 * B * n},
                    {&t->score, 2 * B},
                    {&t->noise, NOISE_CHUNK * c},
-                   {&t->mixes, (size_t)NOISE_CHUNK * MIXES},
+                   {&t->mixes, (size_t)NOISE_CHUNK * CLS_MIXES},
                    {&t->seg_folded, hidden * c},
                    {&t->seg_dfolded, hidden * c},
                    {&t->seg2, hidden * B * n2},
@@ -181,12 +178,12 @@ static BlemishStatus open_buffers(HeadTrainer *t, Error *e) {
                    {&t->seg_shift, hidden},
                    {&t->seg_partial, B * 3 * LIFT_BLOCK},
                    {&t->rows, (size_t)engine_threads(t->engine) * t->row_floats},
-                   {&t->cls_folded, icpr * MIXES * c},
-                   {&t->cls_dfolded, icpr * MIXES * c},
-                   {&t->cls_bias_taps, icpr * MIXES},
+                   {&t->cls_folded, icpr * CLS_MIXES * c},
+                   {&t->cls_dfolded, icpr * CLS_MIXES * c},
+                   {&t->cls_bias_taps, icpr * CLS_MIXES},
                    {&t->cls_bias_map, icpr * n * CLS_CHANNELS},
-                   {&t->cls2, n2 * MIXES},
-                   {&t->cls3, n3 * MIXES},
+                   {&t->cls2, n2 * CLS_MIXES},
+                   {&t->cls3, n3 * CLS_MIXES},
                    {&t->cls_t2, g->h2 * column},
                    {&t->cls_t3, g->h3 * column},
                    {&t->cls_sum, n * CLS_CHANNELS},
@@ -198,7 +195,7 @@ static BlemishStatus open_buffers(HeadTrainer *t, Error *e) {
                    {&t->pooled, 2 * B * CLS_FEATURES},
                    {&t->ties, 2 * B * CLS_CHANNELS},
                    {&t->map_ties, 2 * B},
-                   {&t->cls_partial, 2 * B * CLS_PARTIAL}};
+                   {&t->cls_partial, 2 * B * CLS_MIXES}};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) {
         *buffers[i].at = array_new(buffers[i].count, sizeof(float), e);
         if (*buffers[i].at == NULL && buffers[i].count) return e->status;

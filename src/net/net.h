@@ -8,6 +8,8 @@
 #include "engine/kernels.h"
 #include "store/store.h"
 
+#define BN_EPSILON 1e-5 /* PyTorch's, in every BatchNorm */
+
 /* ---- fill.c --------------------------------------------------------------------------------------------- */
 /* The test value of a parameter: a function of its name and shape alone (the reference's `fill`), so that two
  * programs can make the same network without a file. */
@@ -123,7 +125,7 @@ void lift_close(Lift *lift);
 typedef struct HeadRunner HeadRunner;
 BlemishStatus head_runner_open(HeadRunner **out, Engine *engine, const Heads *heads, const Geometry *g,
                                bool align_corners, Error *e);
-/* f2, f3 of one image -> map logits (h, w) and the score logit. */
+/* f2, f3 of one image -> map logits (h, w) and the score logit. Inside engine_enter: buffers are per thread. */
 BlemishStatus head_runner_run(HeadRunner *runner, const float *f2, const float *f3, float *map, float *score,
                               Error *e);
 double head_runner_gmac(const HeadRunner *runner);

@@ -7,7 +7,7 @@
 typedef struct Pass {
     HeadTrainer *t;
     size_t images, block; /* block: first channel */
-    const float *z2, *z3; /* this block's mixes */
+    float *z2, *z3;       /* this block's mixes */
 } Pass;
 
 static size_t pixels2(const HeadTrainer *t) {
@@ -72,10 +72,10 @@ static BlemishStatus mix_block(HeadTrainer *t, const HeadBatch *batch, size_t bl
     const Pass p = pass_at(t, batch->images, block);
     const float *weight = t->seg_folded + block * t->g.c;
     if (gemm(false, true, batch->images * pixels2(t), LIFT_BLOCK, t->g.c2, 1, batch->f2, t->g.c2, weight, t->g.c, 0,
-             (float *)(uintptr_t)p.z2, LIFT_BLOCK, e))
+             p.z2, LIFT_BLOCK, e))
         return e->status;
     return gemm(false, true, batch->images * pixels3(t), LIFT_BLOCK, t->g.c3, 1, batch->f3, t->g.c3, weight + t->g.c2,
-                t->g.c, 0, (float *)(uintptr_t)p.z3, LIFT_BLOCK, e);
+                t->g.c, 0, p.z3, LIFT_BLOCK, e);
 }
 
 /* Near the block's means, so that sums of squares keep their digits: the first image's low-resolution averages. */
