@@ -20,7 +20,7 @@ library=$(find "$work/usr" -name libblemish.so)
 exported=$(nm -D --defined-only "$library" | awk '$3 !~ /^blemish_/ { print $3 }')
 [ -z "$exported" ] || fail "exported beside the public API:" $exported
 flags=(-std=c17 -Wall -Wextra -Werror)
-if nm -D "$library" | grep -q __asan_init; then flags+=(-fsanitize=address,undefined); fi
+if nm -D "$library" | grep __asan_init >/dev/null; then flags+=(-fsanitize=address,undefined); fi
 compile() { "${CC:-cc}" "${flags[@]}" "$1.c" -o "$1" $(pkg-config --cflags --libs blemish) "-Wl,-rpath,$(dirname "$library")"; }
 
 # A model with test weights and a picture, and the score that the library gives for it.
