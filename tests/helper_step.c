@@ -45,9 +45,9 @@ void random_step_open(RandomStep *s, const StepCase *what, int threads) {
     s->dscore = zero_floats(samples);
     assert_int_equal(head_params_open(&s->grads, s->g.c, what->hidden, &e), 0);
     assert_int_equal(engine_open(&s->engine, threads, &e), 0);
-    if (head_trainer_open(&s->trainer, s->engine, &s->heads, &s->g, what->capacity, what->align_corners,
-                          what->stop_grad, &e))
-        fail_msg("%s", e.text);
+    const HeadTrainerSettings settings = {
+        .batch = what->capacity, .align_corners = what->align_corners, .stop_grad = what->stop_grad};
+    if (head_trainer_open(&s->trainer, s->engine, &s->heads, &s->g, &settings, &e)) fail_msg("%s", e.text);
     s->batch = (HeadBatch){.images = what->images,
                            .f2 = s->f2,
                            .f3 = s->f3,

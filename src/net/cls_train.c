@@ -13,8 +13,8 @@ static float *sample_d(const HeadTrainer *t, size_t s) {
     return t->d + s * map_pixels(t) * CLS_CHANNELS;
 }
 
-static const float *clean_weight(const HeadTrainer *t) {
-    return t->cls_folded ? t->cls_folded : t->heads->params.cls_weight;
+static Operand clean_weight(const HeadTrainer *t) {
+    return t->heads->icpr ? t->cls_folded : operand_param(t, t->heads->params.cls_weight);
 }
 
 /* ---- forward --------------------------------------------------------------------------------------------- */
@@ -32,15 +32,15 @@ static void bias_map(HeadTrainer *t) {
 BlemishStatus cls_forward_clean(HeadTrainer *t, const HeadBatch *batch, Error *e) {
     const Geometry *g = &t->g;
     const size_t n2 = g->h2 * g->w2, n3 = g->h3 * g->w3, row = g->w * CLS_CHANNELS;
-    const float *weight = clean_weight(t);
+    const Operand weight = clean_weight(t);
     if (t->cls_bias_map) bias_map(t);
     for (size_t b = 0; b < batch->images; b++) {
-        if (gemm(false, true, n2, CLS_MIXES, g->c2, 1, batch->f2 + b * n2 * g->c2, g->c2, weight, g->c, 0, t->cls2,
-                 CLS_MIXES, e) ||
-            gemm(false, true, n3, CLS_MIXES, g->c3, 1, batch->f3 + b * n3 * g->c3, g->c3, weight + g->c2, g->c, 0,
-                 t->cls3, CLS_MIXES, e))
+        if (product(t, false, true, n2, CLS_MIXES, g->c2, operand_at(&t->f2, b * n2 * g->c2), g->c2, weight, g->c,
+                    false, t->cls2.values, CLS_MIXES, e) ||
+            product(t, false, true, n3, CLS_MIXES, g->c3, operand_at(&t->f3, b * n3 * g->c3), g->c3,
+                    operand_at(&weight, g->c2), g->c, false, t->cls3.values, CLS_MIXES, e))
             return e->status;
-        cls_lift_columns(t->k, &t->lift, t->cls2, t->cls3, t->cls_t2, t->cls_t3);
+        cls_lift_columns(t->k, &t->lift, t->cls2.values, t->cls3.values, t->cls_t2, t->cls_t3);
         float *first = sample_d(t, b), *second = sample_d(t, b + batch->images);
 #pragma omp parallel for schedule(static)
         for (size_t y = 0; y < g->h; y++) {
@@ -233,13 +233,14 @@ static BlemishStatus clean_backward(HeadTrainer *t, const HeadBatch *batch, floa
             float *column_at = (low ? t->cls_t3 : t->cls_t2) + r * column;
             t->k->cls_project_y(t->cls_sum, low ? &t->lift.y3 : &t->lift.y2, r, g->w, column_at);
             t->k->cls_project_x(column_at, low ? &t->lift.x3 : &t->lift.x2,
-                                low ? t->cls3 + r * g->w3 * CLS_MIXES : t->cls2 + r * g->w2 * CLS_MIXES);
+                                low ? t->cls3.values + r * g->w3 * CLS_MIXES : t->cls2.values + r * g->w2 * CLS_MIXES);
         }
-        const float beta = b ? 1.0f : 0.0f;
-        if (gemm(true, false, CLS_MIXES, g->c2, n2, 1, t->cls2, CLS_MIXES, batch->f2 + b * n2 * g->c2, g->c2, beta,
-                 dweight, g->c, e) ||
-            gemm(true, false, CLS_MIXES, g->c3, n3, 1, t->cls3, CLS_MIXES, batch->f3 + b * n3 * g->c3, g->c3, beta,
-                 dweight + g->c2, g->c, e))
+        operand_round(&t->cls2, n2 * CLS_MIXES);
+        operand_round(&t->cls3, n3 * CLS_MIXES);
+        if (product(t, true, false, CLS_MIXES, g->c2, n2, t->cls2, CLS_MIXES, operand_at(&t->f2, b * n2 * g->c2), g->c2,
+                    b > 0, dweight, g->c, e) ||
+            product(t, true, false, CLS_MIXES, g->c3, n3, t->cls3, CLS_MIXES, operand_at(&t->f3, b * n3 * g->c3), g->c3,
+                    b > 0, dweight + g->c2, g->c, e))
             return e->status;
     }
     return BLEMISH_OK;
@@ -251,12 +252,12 @@ BlemishStatus cls_backward(HeadTrainer *t, const HeadBatch *batch, float *dmap, 
     linear_backward(t, samples, dscore, grads);
     batch_norm_backward(t, samples, dscore, grads);
     map_channel_backward(t, samples, dscore, dmap, grads->cls_map);
-    return clean_backward(t, batch, t->cls_folded ? t->cls_dfolded : grads->cls_weight, e);
+    return clean_backward(t, batch, t->heads->icpr ? t->cls_dfolded.values : grads->cls_weight, e);
 }
 
 /* From the gradients of W_cls W_adaptor and of W_cls b_adaptor to those of their factors. */
 BlemishStatus cls_unfold(HeadTrainer *t, const HeadBatch *batch, HeadParams *grads, Error *e) {
-    if (!t->cls_folded) return BLEMISH_OK;
+    if (!t->heads->icpr) return BLEMISH_OK;
     const size_t samples = 2 * batch->images;
     const HeadParams *p = &t->heads->params;
     const size_t c = p->c, h = t->g.h, w = t->g.w;
@@ -270,9 +271,16 @@ BlemishStatus cls_unfold(HeadTrainer *t, const HeadBatch *batch, HeadParams *gra
             t->k->cls_map_grad_weight(ones, h, w, y, sample_d(t, s) + y * w * CLS_CHANNELS, taps);
     }
     sum_taps(t, samples, dtaps);
-    if (gemm(false, true, CLS_MIXES, c, c, 1, t->cls_dfolded, c, p->adaptor_weight, c, 0, grads->cls_weight, c, e) ||
-        gemm(false, false, CLS_MIXES, c, 1, 1, dtaps, 1, p->adaptor_bias, c, 1, grads->cls_weight, c, e) ||
-        gemm(true, false, c, c, CLS_MIXES, 1, p->cls_weight, c, t->cls_dfolded, c, 1, grads->adaptor_weight, c, e))
+    operand_round(&t->cls_dfolded, CLS_MIXES * c);
+    if (product(t, false, true, CLS_MIXES, c, c, t->cls_dfolded, c, operand_param(t, p->adaptor_weight), c, false,
+                grads->cls_weight, c, e) ||
+        product(t, true, false, c, c, CLS_MIXES, operand_param(t, p->cls_weight), c, t->cls_dfolded, c, true,
+                grads->adaptor_weight, c, e))
         return e->status;
-    return gemm(true, false, 1, c, CLS_MIXES, 1, dtaps, 1, p->cls_weight, c, 1, grads->adaptor_bias, c, e);
+    for (size_t i = 0; i < CLS_MIXES; i++)
+        for (size_t k = 0; k < c; k++) {
+            grads->cls_weight[i * c + k] += dtaps[i] * p->adaptor_bias[k];
+            grads->adaptor_bias[k] += dtaps[i] * p->cls_weight[i * c + k];
+        }
+    return BLEMISH_OK;
 }

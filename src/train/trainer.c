@@ -118,10 +118,15 @@ static BlemishStatus open_batch(Trainer *t, Error *e) {
 
 static BlemishStatus open_learning(Trainer *t, Error *e) {
     const Recipe *r = t->recipe;
+    const HeadTrainerSettings settings = {.batch = r->batch,
+                                          .align_corners = r->align_corners != 0,
+                                          .stop_grad = r->stop_grad != 0,
+                                          .bf16 = r->bf16 != 0};
+    if (settings.bf16 && !engine_has_bf16())
+        return error_set(e, BLEMISH_ERROR_UNSUPPORTED, "recipe: bf16: this processor has no bfloat16 products");
     if (heads_initialise(t->heads, r->seed, e) || optimiser_open(&t->optimiser, &t->heads->params, e) ||
         head_params_open(&t->grads, t->g.c, r->hidden, e) ||
-        head_trainer_open(&t->head_trainer, t->engine, t->heads, &t->g, r->batch, r->align_corners, r->stop_grad != 0,
-                          e) ||
+        head_trainer_open(&t->head_trainer, t->engine, t->heads, &t->g, &settings, e) ||
         targets_open(&t->targets, t->samples + t->normals, t->anomalies, &t->g, r, e))
         return e->status;
     t->draws = array_new(sampler_epoch_length(&t->sampler), sizeof *t->draws, e);
