@@ -3,8 +3,6 @@
 
 #include <oneapi/dnnl/dnnl.h>
 #include <omp.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -166,19 +164,6 @@ static ConstDesc query(const_dnnl_primitive_desc_t pd, dnnl_query_t what) {
     return dnnl_primitive_desc_query_md(pd, what, 0);
 }
 
-/* ---- signals --------------------------------------------------------------------------------------------- */
-
-/* oneDNN's float matrix product points the stack pointer into a workspace on the heap, so a signal handled meanwhile
- * writes its frame over whatever lies before it. The pool's threads therefore take no signals, and the caller's thread
- * none during a product; faults still arrive at once. Returns the mask from before in *before. */
-static void signals_block(sigset_t *before) {
-    sigset_t held;
-    sigfillset(&held);
-    const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
-    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) sigdelset(&held, faults[i]);
-    pthread_sigmask(SIG_BLOCK, &held, before);
-}
-
 /* ---- engine ---------------------------------------------------------------------------------------------- */
 
 BlemishStatus engine_open(Engine **out, int threads, Error *e) {
@@ -218,11 +203,6 @@ int engine_threads(const Engine *engine) {
 int engine_enter(const Engine *engine) {
     int before = omp_get_max_threads();
     omp_set_num_threads(engine->threads);
-#pragma omp parallel
-    if (omp_get_thread_num() != 0) {
-        sigset_t mask;
-        signals_block(&mask);
-    }
     return before;
 }
 
@@ -475,14 +455,6 @@ static BlemishStatus product_run(Engine *engine, const Product *wanted, const vo
         for (size_t i = 0; i < wanted->m && !wanted->add; i++) memset(c + i * wanted->ldc, 0, wanted->n * sizeof *c);
         return BLEMISH_OK;
     }
-<<<<<<< HEAD
-    sigset_t before;
-    signals_block(&before);
-    const dnnl_status_t status = dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', (int64_t)m, (int64_t)n, (int64_t)k, alpha,
-                                            a, (int64_t)lda, b, (int64_t)ldb, beta, c, (int64_t)ldc);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return dnnl_check(status, "a matrix product", e);
-=======
     Product *p = product_find(engine, wanted, e);
     if (p == NULL) return e->status;
     TRY_DNNL(dnnl_memory_set_data_handle(p->a, (void *)(uintptr_t)a));
@@ -507,5 +479,4 @@ BlemishStatus gemm_bf16(Engine *engine, bool ta, bool tb, size_t m, size_t n, si
     const Product wanted = {
         .bf16 = true, .ta = ta, .tb = tb, .add = add, .m = m, .n = n, .k = k, .lda = lda, .ldb = ldb, .ldc = ldc};
     return product_run(engine, &wanted, a, b, c, e);
->>>>>>> main
 }
