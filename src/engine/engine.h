@@ -49,7 +49,7 @@ void pool_close(Pool *pool);
 /* C (m, n) = op(A) op(B), or C += with `add`; row-major with leading dimensions, op is transposition where ta / tb.
  * Through oneDNN's matmul, whose primitives the engine keeps by shape: use few shapes. (dnnl_sgemm would need none, but
  * in 2.6 its AVX-512 kernels point the stack pointer outside the stack: a signal handler that runs then corrupts the
- * heap.) Inside engine_enter. */
+ * heap.) m and n are not 1: oneDNN 3.7 misreads a single row or column that has a stride. Inside engine_enter. */
 BlemishStatus gemm(Engine *engine, bool ta, bool tb, size_t m, size_t n, size_t k, const float *a, size_t lda,
                    const float *b, size_t ldb, bool add, float *c, size_t ldc, Error *e);
 /* The same of bfloat16 matrices, with fp32 sums. */
