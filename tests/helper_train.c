@@ -64,7 +64,7 @@ Recipe train_recipe(Regime regime, Variant variant) {
 BlemishTrainSettings train_settings(void) {
     BlemishTrainSettings s;
     blemish_train_defaults(&s);
-    s.threads = 2;
+    s.threads = 1;
     return s;
 }
 

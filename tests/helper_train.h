@@ -17,7 +17,7 @@ void train_list(Manifest *m, const char *folder, const char *name, const char *m
                 BlemishSplit split);
 /* 32x32 input, 64 hidden channels, 3 epochs in batches of 4; resolved. */
 Recipe train_recipe(Regime regime, Variant variant);
-/* The defaults with two threads. */
+/* The defaults with one thread: waiting threads are slow where tests share cores. */
 BlemishTrainSettings train_settings(void);
 
 /* A progress callback that stops a stage when `done` reaches `at`, counting its calls. */

@@ -1,4 +1,4 @@
-/* Whole training runs on small sets: the same bits again, after interruptions too; the log; what cannot be trained. */
+/* Whole training runs on small sets: the same bits again, after interruptions too; the log; learning. */
 #include "helper_train.h"
 
 #include <math.h>
@@ -121,6 +121,20 @@ static void resuming_changes_no_bit_icpr_unsupervised(void **state) {
 static void resuming_changes_no_bit_icpr_supervised(void **state) {
     (void)state;
     check_resuming(REGIME_SUPERVISED, VARIANT_ICPR);
+}
+
+static void threads_do_not_race(void **state) {
+    (void)state;
+    const Recipe recipe = train_recipe(REGIME_SUPERVISED, VARIANT_JIMS);
+    BlemishTrainSettings settings = train_settings();
+    settings.threads = 2;
+    Heads whole = run_ok(&manifest, recipe, &settings);
+    for (int i = 0; i < 3; i++) {
+        Heads again = run_ok(&manifest, recipe, &settings);
+        assert_true(heads_equal(&whole, &again));
+        heads_close(&again);
+    }
+    heads_close(&whole);
 }
 
 /* Both runs, compared. */
@@ -370,96 +384,13 @@ static void the_loss_falls(void **state) {
     check_learning(&manifest, REGIME_UNSUPERVISED);
 }
 
-/* ---- what cannot be trained ------------------------------------------------------------------------------ */
-
-/* Refused with one line that holds both words; returns how often progress was reported. */
-static size_t refused(const Manifest *m, Recipe recipe, BlemishTrainSettings settings, const char *word,
-                      const char *another) {
-    Error e = {0};
-    Heads heads;
-    Stop stop = {0};
-    settings.progress = train_stop;
-    settings.progress_user = &stop;
-    assert_true(run(&heads, m, recipe, &settings, &e) != BLEMISH_OK);
-    assert_true(heads.params.all == NULL);
-    assert_null(strchr(e.text, '\n'));
-    if (!strstr(e.text, word) || !strstr(e.text, another))
-        fail_msg("'%s' does not hold '%s' and '%s'", e.text, word, another);
-    return stop.calls;
-}
-
-static void sets_that_lack_images_are_refused(void **state) {
-    (void)state;
-    Manifest m = {0};
-    const BlemishTrainSettings settings = train_settings();
-    const Recipe plain = train_recipe(REGIME_UNSUPERVISED, VARIANT_JIMS);
-    const Recipe supervised = train_recipe(REGIME_SUPERVISED, VARIANT_JIMS);
-    assert_int_equal(refused(&m, plain, settings, "training images", "none"), 0);
-    train_manifest(&m, folder, 0, DEFECTS, 0);
-    assert_int_equal(refused(&m, plain, settings, "training images", "no good one"), 0);
-    assert_int_equal(refused(&m, supervised, settings, "training images", "no good one"), 0);
-    manifest_close(&m);
-    train_manifest(&m, folder, GOOD, 0, 0);
-    assert_int_equal(refused(&m, supervised, settings, "training images", "no defect"), 0);
-    manifest_close(&m);
-}
-
-static void unreadable_files_are_named(void **state) {
-    (void)state;
-    const BlemishTrainSettings settings = train_settings();
-    const Recipe recipe = train_recipe(REGIME_SUPERVISED, VARIANT_JIMS);
-    static const char *const kinds[3][3] = {
-        {"bad.png", NULL, "good"}, {"bad.png", NULL, "defect"}, {"d0.png", "bad.png", "defect"}};
-    char path[PATH_SIZE];
-    Error e = {0};
-    assert_ok(atomic_write_file(path_in(path, folder, "bad.png"), "not a picture", 13, &e), e.text);
-    for (size_t i = 0; i < 3; i++) {
-        Manifest m;
-        train_manifest(&m, folder, GOOD, DEFECTS, 0);
-        train_list(&m, folder, kinds[i][0], kinds[i][1],
-                   kinds[i][2][0] == 'g' ? BLEMISH_LABEL_GOOD : BLEMISH_LABEL_DEFECT, BLEMISH_SPLIT_TRAIN);
-        refused(&m, recipe, settings, path, ":");
-        manifest_close(&m);
-    }
-}
-
-/* Before the features are computed, not after a night of training. */
-static void paths_that_cannot_be_written_are_refused_at_once(void **state) {
-    (void)state;
-    const Recipe recipe = train_recipe(REGIME_UNSUPERVISED, VARIANT_JIMS);
-    char absent[PATH_SIZE];
-    path_in(absent, folder, "absent/file");
-    const size_t entries = folder_count(folder);
-    for (int resume = 0; resume < 2; resume++)
-        for (int i = 0; i < 4; i++) {
-            BlemishTrainSettings settings = train_settings();
-            settings.resume = resume;
-            const char *path = i % 2 ? folder : absent; /* a folder is no file to write */
-            if (i < 2)
-                settings.checkpoint = path;
-            else
-                settings.log_csv = path;
-            assert_int_equal(refused(&manifest, recipe, settings, path, ":"), 0);
-        }
-    assert_int_equal(folder_count(folder), entries);
-}
-
-static void divergence_is_reported(void **state) {
-    (void)state;
-    Recipe recipe = train_recipe(REGIME_SUPERVISED, VARIANT_JIMS);
-    BlemishTrainSettings settings = train_settings();
-    settings.checkpoint = checkpoint;
-    recipe.head_lr = recipe.adaptor_lr = 1e30;
-    refused(&manifest, recipe, settings, "training: the ", "lower learning rates");
-    assert_int_equal(access(checkpoint, F_OK), -1);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(resuming_changes_no_bit_jims_unsupervised),
         cmocka_unit_test(resuming_changes_no_bit_jims_supervised),
         cmocka_unit_test(resuming_changes_no_bit_icpr_unsupervised),
         cmocka_unit_test(resuming_changes_no_bit_icpr_supervised),
+        cmocka_unit_test(threads_do_not_race),
         cmocka_unit_test(every_number_of_the_recipe_matters),
         cmocka_unit_test(only_training_images_count),
         cmocka_unit_test(a_batch_may_exceed_the_images),
@@ -467,10 +398,6 @@ int main(void) {
         cmocka_unit_test(the_log_has_a_row_an_epoch),
         cmocka_unit_test(rows_after_the_checkpoint_are_dropped),
         cmocka_unit_test(the_loss_falls),
-        cmocka_unit_test(sets_that_lack_images_are_refused),
-        cmocka_unit_test(unreadable_files_are_named),
-        cmocka_unit_test(paths_that_cannot_be_written_are_refused_at_once),
-        cmocka_unit_test(divergence_is_reported),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }
