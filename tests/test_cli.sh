@@ -128,6 +128,13 @@ expect 0 synth again --quiet --size 64x80 --train-good 6 --train-defect 4 --test
 [ ! -s err ] || fail "synth --quiet: $(cat err)"
 diff -r data again || fail "synth: the same seed gives other images"
 
+# The first signal waits for the image at work, which takes seconds at this size; the second one does not.
+"$blemish" synth large --size 4096 --quiet 2>err &
+sleep 1
+kill -INT $! && sleep 0.5 && kill -INT $!
+code=0 && wait $! 2>/dev/null || code=$?
+[ $code = 130 ] && [ ! -s err ] || fail "two signals: $code $(cat err)"
+
 echo "bench"
 expect 0 bench --backbone resnet18 --size 64x80 --batch 2 --threads 1 --runs 3 --warmup 1 --json
 cp out bench.json

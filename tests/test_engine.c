@@ -1,5 +1,6 @@
 /* oneDNN's primitives as the engine sets them up, against loops over their definitions. */
 #include "engine/engine.h"
+#include "engine/kernels.h"
 #include "helper_numbers.h"
 
 #include <setjmp.h>
@@ -146,42 +147,57 @@ static void pooling_matches_its_definition(void **state) {
 
 /* ---- matrix products ------------------------------------------------------------------------------------- */
 
-static void check_gemm(Random *r, size_t m, size_t n, size_t k, bool ta, bool tb, float alpha, float beta) {
+/* Rounded in place, so that the plain sum multiplies the very numbers that the product does. */
+static uint16_t *round_to_bf16(float *values, size_t n) {
+    Error e = {0};
+    uint16_t *rounded = array_new(n, sizeof *rounded, &e);
+    kernels()->to_bf16(values, n, rounded);
+    kernels()->from_bf16(rounded, n, values);
+    return rounded;
+}
+
+static void check_gemm(Engine *engine, Random *r, size_t m, size_t n, size_t k, bool ta, bool tb, bool add, bool bf16) {
     const size_t lda = (ta ? m : k) + random_below(r, 4), ldb = (tb ? k : n) + random_below(r, 4);
     const size_t ldc = n + random_below(r, 4), floats = m * ldc;
     float *a = random_floats(r, (ta ? k : m) * lda), *b = random_floats(r, (tb ? n : k) * ldb);
     float *c = random_floats(r, floats);
+    uint16_t *a16 = bf16 ? round_to_bf16(a, (ta ? k : m) * lda) : NULL;
+    uint16_t *b16 = bf16 ? round_to_bf16(b, (tb ? n : k) * ldb) : NULL;
     Sum *want = new_sums(c, floats); /* what lies between the rows must stay */
     for (size_t i = 0; i < m; i++)
         for (size_t j = 0; j < n; j++) {
             Sum *sum = &want[i * ldc + j];
             *sum = (Sum){0};
-            if (beta != 0.0f)
-                sum_add(sum, (double)beta * (double)c[i * ldc + j]);
+            if (add)
+                sum_add(sum, (double)c[i * ldc + j]);
             else
                 c[i * ldc + j] = NAN; /* must not be read */
             for (size_t l = 0; l < k; l++)
-                sum_add(sum, (double)alpha * (double)(ta ? a[l * lda + i] : a[i * lda + l]) *
+                sum_add(sum, (double)(ta ? a[l * lda + i] : a[i * lda + l]) *
                                  (double)(tb ? b[j * ldb + l] : b[l * ldb + j]));
         }
     Error e = {0};
-    if (gemm(ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc, &e)) fail_msg("%s", e.text);
+    if (bf16 ? gemm_bf16(engine, ta, tb, m, n, k, a16, lda, b16, ldb, add, c, ldc, &e)
+             : gemm(engine, ta, tb, m, n, k, a, lda, b, ldb, add, c, ldc, &e))
+        fail_msg("%s", e.text);
     assert_sums("gemm", c, want, floats);
     free(a), free(b), free(c), free(want);
+    array_free(a16), array_free(b16);
 }
 
 static void matrix_products_match_their_definition(void **state) {
     (void)state;
     static const size_t sizes[][3] = {{1, 1, 1},    {1, 37, 5},   {41, 1, 9},    {7, 13, 1},   {17, 19, 23},
                                       {64, 48, 32}, {3, 129, 70}, {65, 33, 129}, {96, 5, 300}, {130, 70, 17}};
-    static const float factors[][2] = {{1, 0}, {1, 1}, {-0.5f, 0.25f}, {0, 0.5f}, {0, 0}};
     Engine *engine = engine_new(2);
     int before = engine_enter(engine);
     Random r = random_new(3, 0);
-    for (size_t i = 0; i < 10 * 5 * 4; i++)
-        check_gemm(&r, sizes[i / 20][0], sizes[i / 20][1], sizes[i / 20][2], i & 1, i & 2, factors[i / 4 % 5][0],
-                   factors[i / 4 % 5][1]);
-    for (size_t i = 0; i < 5 * 4; i++) check_gemm(&r, 5, 6, 0, i & 1, i & 2, factors[i / 4][0], factors[i / 4][1]);
+    /* More shapes than the engine keeps, and each of them twice. */
+    for (int bf16 = 0; bf16 <= engine_has_bf16(); bf16++)
+        for (size_t i = 0; i < 2 * 10 * 8; i++)
+            check_gemm(engine, &r, sizes[i / 8 % 10][0], sizes[i / 8 % 10][1], sizes[i / 8 % 10][2], i & 1, i & 2,
+                       i & 4, bf16);
+    for (size_t i = 0; i < 8; i++) check_gemm(engine, &r, 5, 6, 0, i & 1, i & 2, i & 4, false);
     engine_leave(before);
     engine_close(engine);
 }
@@ -189,8 +205,10 @@ static void matrix_products_match_their_definition(void **state) {
 static void an_empty_matrix_product_does_nothing(void **state) {
     (void)state;
     Error e = {0};
-    assert_int_equal(gemm(false, false, 0, 3, 2, 1, NULL, 2, NULL, 3, 0, NULL, 3, &e), BLEMISH_OK);
-    assert_int_equal(gemm(false, false, 3, 0, 2, 1, NULL, 2, NULL, 1, 0, NULL, 1, &e), BLEMISH_OK);
+    Engine *engine = engine_new(1);
+    assert_int_equal(gemm(engine, false, false, 0, 3, 2, NULL, 2, NULL, 3, false, NULL, 3, &e), BLEMISH_OK);
+    assert_int_equal(gemm(engine, false, false, 3, 0, 2, NULL, 2, NULL, 1, false, NULL, 1, &e), BLEMISH_OK);
+    engine_close(engine);
 }
 
 /* ---- threads --------------------------------------------------------------------------------------------- */
@@ -246,8 +264,8 @@ static void *work(void *argument) {
     for (int run = -1; run < RUNS; run++) {
         if (run == 0 && worker->start) pthread_barrier_wait(worker->start);
         worker->wrong += conv_run(conv, src, dst, scratch, &e) != BLEMISH_OK;
-        worker->wrong += gemm(false, true, pixels, CHANNELS, CHANNELS, 1, src, CHANNELS, weight, CHANNELS, 0, product,
-                              CHANNELS, &e) != BLEMISH_OK;
+        worker->wrong += gemm(engine, false, true, pixels, CHANNELS, CHANNELS, src, CHANNELS, weight, CHANNELS, false,
+                              product, CHANNELS, &e) != BLEMISH_OK;
         if (run < 0) {
             memcpy(expected, dst, n * sizeof *dst);
             memcpy(expected + n, product, n * sizeof *dst);

@@ -1,8 +1,11 @@
 # The command uses the public header and the shared library only; jansson writes its JSON.
 file(GLOB CLI_SOURCES CONFIGURE_DEPENDS src/cli/*.c)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
+find_package(Threads REQUIRED)
 add_executable(blemish ${CLI_SOURCES})
-target_link_libraries(blemish PRIVATE options library PkgConfig::JANSSON m)
+target_link_libraries(blemish PRIVATE options library PkgConfig::JANSSON Threads::Threads m)
+set_target_properties(blemish PROPERTIES
+  INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}") # the installed command finds its library under any prefix
 install(TARGETS blemish)
 
 # The command writes its man pages from the text of its --help, so a cross build goes without.

@@ -28,7 +28,8 @@ void progress_end(ProgressBar *bar);
 
 double seconds_now(void);
 
-/* From now on the first SIGINT or SIGTERM makes progress_show ask for a stop; the second one terminates at once. */
+/* From now on the first SIGINT or SIGTERM makes progress_show ask for a stop; the second one terminates at once. To be
+ * called before any other thread starts, the library's too: they inherit the blocked signals. */
 void stop_on_signals(void);
 
 /* ---- data.c: the options that name a data set ------------------------------------------------------------ */

@@ -1,7 +1,9 @@
 #include "cli.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -10,20 +12,41 @@
 
 static const double terminal_interval = 0.1, plain_interval = 5; // seconds
 
-static volatile sig_atomic_t stop_requested;
+static atomic_bool stop_requested;
 
-static void on_signal(int number) {
-    (void)number;
-    stop_requested = 1;
-    signal(SIGINT, SIG_DFL);
-    signal(SIGTERM, SIG_DFL);
+static sigset_t stop_signals(void) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    return set;
 }
 
+static void *wait_for_signals(void *unused) {
+    sigset_t set = stop_signals();
+    int number;
+    (void)unused;
+    sigwait(&set, &number);
+    atomic_store(&stop_requested, true);
+    sigwait(&set, &number);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    raise(number);
+    return NULL;
+}
+
+/* No signal handler: oneDNN's matrix products use the stack pointer for their own ends, so a handler that interrupts
+ * them would have its frame written over the heap. All threads block the signals and one waits for them. */
 void stop_on_signals(void) {
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
-    sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    sigset_t set = stop_signals();
+    pthread_t thread;
+    signal(SIGINT, SIG_DFL); // a shell's background job starts with it ignored
+    signal(SIGTERM, SIG_DFL);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    if (pthread_create(&thread, NULL, wait_for_signals, NULL)) {
+        pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    } else {
+        pthread_detach(thread);
+    }
 }
 
 double seconds_now(void) {
@@ -102,7 +125,7 @@ static void draw(ProgressBar *bar, const BlemishProgress *p) {
 
 int progress_show(void *user, const BlemishProgress *p) {
     ProgressBar *bar = user;
-    if (bar->quiet) return stop_requested;
+    if (bar->quiet) return atomic_load(&stop_requested);
     bool new_stage = strncmp(bar->stage, p->stage, sizeof bar->stage - 1) != 0;
     bool last = p->done == p->total && (!p->epochs || p->epoch == p->epochs);
     double now = seconds_now(), interval = bar->terminal ? terminal_interval : plain_interval;
@@ -114,5 +137,5 @@ int progress_show(void *user, const BlemishProgress *p) {
         draw(bar, p);
         bar->drawn = now;
     }
-    return stop_requested;
+    return atomic_load(&stop_requested);
 }

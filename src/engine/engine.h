@@ -24,7 +24,7 @@ int engine_thread_index(void);
 typedef struct ConvShape {
     size_t batch, height, width, in, out; /* input pixels; input and output channels */
     size_t kernel, stride, padding;
-    bool add;  /* dst += before the ReLU: dst already holds the residual */
+    bool add; /* dst += before the ReLU: dst already holds the residual */
     bool relu;
 } ConvShape;
 
@@ -46,9 +46,17 @@ BlemishStatus pool_run(Pool *pool, const float *src, float *dst, void *scratch, 
 size_t pool_scratch(const Pool *pool);
 void pool_close(Pool *pool);
 
-/* C (m, n) = alpha op(A) op(B) + beta C, row-major with leading dimensions; op is transposition where ta / tb. */
-BlemishStatus gemm(bool ta, bool tb, size_t m, size_t n, size_t k, float alpha, const float *a, size_t lda,
-                   const float *b, size_t ldb, float beta, float *c, size_t ldc, Error *e);
+/* C (m, n) = op(A) op(B), or C += with `add`; row-major with leading dimensions, op is transposition where ta / tb.
+ * Through oneDNN's matmul, whose primitives the engine keeps by shape: use few shapes. (dnnl_sgemm would need none, but
+ * in 2.6 its AVX-512 kernels point the stack pointer outside the stack: a signal handler that runs then corrupts the
+ * heap.) Inside engine_enter. */
+BlemishStatus gemm(Engine *engine, bool ta, bool tb, size_t m, size_t n, size_t k, const float *a, size_t lda,
+                   const float *b, size_t ldb, bool add, float *c, size_t ldc, Error *e);
+/* The same of bfloat16 matrices, with fp32 sums. */
+BlemishStatus gemm_bf16(Engine *engine, bool ta, bool tb, size_t m, size_t n, size_t k, const uint16_t *a, size_t lda,
+                        const uint16_t *b, size_t ldb, bool add, float *c, size_t ldc, Error *e);
+/* Whether this processor multiplies bfloat16 matrices (AVX512_BF16 or AMX). */
+bool engine_has_bf16(void);
 
 /* "2.6.3": the oneDNN that runs. */
 void engine_library_version(char text[32]);

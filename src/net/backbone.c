@@ -9,9 +9,9 @@ enum { X, A, B, D, BUFFERS };
 
 typedef struct Step {
     Conv *conv;
-    int from, to;      /* buffers; -1: the input */
-    bool ends_layer2;  /* `to` now holds layer2's output */
-    bool swaps;        /* afterwards D is the new X */
+    int from, to;     /* buffers; -1: the input */
+    bool ends_layer2; /* `to` now holds layer2's output */
+    bool swaps;       /* afterwards D is the new X */
 } Step;
 
 struct Backbone {
@@ -40,8 +40,15 @@ static Step *add_step(Builder *build, const TrunkConv *conv, size_t height, size
                       int to) {
     Backbone *b = build->b;
     Step *step = &b->steps[b->count];
-    ConvShape shape = {.batch = b->batch, .height = height, .width = width, .in = conv->in, .out = conv->out,
-                       .kernel = conv->kernel, .stride = conv->stride, .padding = conv->padding, .add = add,
+    ConvShape shape = {.batch = b->batch,
+                       .height = height,
+                       .width = width,
+                       .in = conv->in,
+                       .out = conv->out,
+                       .kernel = conv->kernel,
+                       .stride = conv->stride,
+                       .padding = conv->padding,
+                       .add = add,
                        .relu = relu};
     if (conv_open(&step->conv, build->engine, &shape, conv->weight, conv->bias, build->e)) return NULL;
     b->count++;
@@ -131,7 +138,9 @@ BlemishStatus backbone_open(Backbone **out, Engine *engine, const Trunk *trunk, 
     return e->status;
 }
 
-float *backbone_input(Backbone *backbone) { return backbone->input; }
+float *backbone_input(Backbone *backbone) {
+    return backbone->input;
+}
 
 BlemishStatus backbone_run(Backbone *b, float *f2, float *f3, Error *e) {
     float *at[BUFFERS];
@@ -151,7 +160,9 @@ BlemishStatus backbone_run(Backbone *b, float *f2, float *f3, Error *e) {
     return BLEMISH_OK;
 }
 
-double backbone_gmac(const Backbone *backbone) { return backbone->gmac; }
+double backbone_gmac(const Backbone *backbone) {
+    return backbone->gmac;
+}
 
 void backbone_close(Backbone *b) {
     if (b == NULL) return;

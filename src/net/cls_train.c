@@ -6,8 +6,6 @@
 #include <math.h>
 #include <string.h>
 
-enum { MIXES = CLS_TAPS * CLS_CHANNELS };
-
 static size_t map_pixels(const HeadTrainer *t) {
     return t->g.h * t->g.w;
 }
@@ -15,8 +13,8 @@ static float *sample_d(const HeadTrainer *t, size_t s) {
     return t->d + s * map_pixels(t) * CLS_CHANNELS;
 }
 
-static const float *clean_weight(const HeadTrainer *t) {
-    return t->cls_folded ? t->cls_folded : t->heads->params.cls_weight;
+static Operand clean_weight(const HeadTrainer *t) {
+    return t->heads->icpr ? t->cls_folded : operand_param(t, t->heads->params.cls_weight);
 }
 
 /* ---- forward --------------------------------------------------------------------------------------------- */
@@ -34,15 +32,15 @@ static void bias_map(HeadTrainer *t) {
 BlemishStatus cls_forward_clean(HeadTrainer *t, const HeadBatch *batch, Error *e) {
     const Geometry *g = &t->g;
     const size_t n2 = g->h2 * g->w2, n3 = g->h3 * g->w3, row = g->w * CLS_CHANNELS;
-    const float *weight = clean_weight(t);
+    const Operand weight = clean_weight(t);
     if (t->cls_bias_map) bias_map(t);
     for (size_t b = 0; b < batch->images; b++) {
-        if (gemm(false, true, n2, MIXES, g->c2, 1, batch->f2 + b * n2 * g->c2, g->c2, weight, g->c, 0, t->cls2, MIXES,
-                 e) ||
-            gemm(false, true, n3, MIXES, g->c3, 1, batch->f3 + b * n3 * g->c3, g->c3, weight + g->c2, g->c, 0, t->cls3,
-                 MIXES, e))
+        if (product(t, false, true, n2, CLS_MIXES, g->c2, operand_at(&t->f2, b * n2 * g->c2), g->c2, weight, g->c,
+                    false, t->cls2.values, CLS_MIXES, e) ||
+            product(t, false, true, n3, CLS_MIXES, g->c3, operand_at(&t->f3, b * n3 * g->c3), g->c3,
+                    operand_at(&weight, g->c2), g->c, false, t->cls3.values, CLS_MIXES, e))
             return e->status;
-        cls_lift_columns(t->k, &t->lift, t->cls2, t->cls3, t->cls_t2, t->cls_t3);
+        cls_lift_columns(t->k, &t->lift, t->cls2.values, t->cls3.values, t->cls_t2, t->cls_t3);
         float *first = sample_d(t, b), *second = sample_d(t, b + batch->images);
 #pragma omp parallel for schedule(static)
         for (size_t y = 0; y < g->h; y++) {
@@ -63,7 +61,7 @@ static void add_map_and_sum(HeadTrainer *t, size_t samples, const float *center)
     const size_t h = t->g.h, w = t->g.w;
 #pragma omp parallel for schedule(static)
     for (size_t s = 0; s < samples; s++) {
-        float *sums = t->cls_partial + s * CLS_PARTIAL;
+        float *sums = t->cls_partial + s * CLS_MIXES;
         memset(sums, 0, 2 * CLS_CHANNELS * sizeof *sums);
         for (size_t y = 0; y < h; y++) {
             float *d = sample_d(t, s) + y * w * CLS_CHANNELS;
@@ -113,8 +111,8 @@ void cls_forward_finish(HeadTrainer *t, const HeadBatch *batch) {
     for (size_t c = 0; c < CLS_CHANNELS; c++) {
         double sum = 0, square = 0;
         for (size_t s = 0; s < samples; s++) {
-            sum += (double)t->cls_partial[s * CLS_PARTIAL + c];
-            square += (double)t->cls_partial[s * CLS_PARTIAL + CLS_CHANNELS + c];
+            sum += (double)t->cls_partial[s * CLS_MIXES + c];
+            square += (double)t->cls_partial[s * CLS_MIXES + CLS_CHANNELS + c];
         }
         batch_norm_update(&bn, c, (double)(samples * map_pixels(t)), (double)center[c], sum, square);
     }
@@ -162,20 +160,21 @@ static ClsBlock block_of_sample(const HeadTrainer *t, size_t s, float dscore, fl
 }
 
 static void batch_norm_backward(HeadTrainer *t, size_t samples, const float *dscore, HeadParams *grads) {
-    const size_t n = map_pixels(t);
+    const size_t h = t->g.h, w = t->g.w, n = h * w;
     float mean_dy[CLS_CHANNELS], mean_dy_xhat[CLS_CHANNELS];
 #pragma omp parallel for schedule(static)
     for (size_t s = 0; s < samples; s++) {
-        float dmax[CLS_CHANNELS], dmean[CLS_CHANNELS], *sums = t->cls_partial + s * CLS_PARTIAL;
+        float dmax[CLS_CHANNELS], dmean[CLS_CHANNELS], *sums = t->cls_partial + s * CLS_MIXES;
         const ClsBlock block = block_of_sample(t, s, dscore[s], dmax, dmean);
         memset(sums, 0, 2 * CLS_CHANNELS * sizeof *sums);
-        t->k->cls_grad_sums(sample_d(t, s), n, &block, sums);
+        for (size_t y = 0; y < h; y++) /* as in pool_sample: no float sum grows long */
+            t->k->cls_grad_sums(sample_d(t, s) + y * w * CLS_CHANNELS, w, &block, sums);
     }
     for (size_t c = 0; c < CLS_CHANNELS; c++) {
         double dy = 0, dy_xhat = 0;
         for (size_t s = 0; s < samples; s++) {
-            dy += (double)t->cls_partial[s * CLS_PARTIAL + c];
-            dy_xhat += (double)t->cls_partial[s * CLS_PARTIAL + CLS_CHANNELS + c];
+            dy += (double)t->cls_partial[s * CLS_MIXES + c];
+            dy_xhat += (double)t->cls_partial[s * CLS_MIXES + CLS_CHANNELS + c];
         }
         grads->cls_beta[c] = (float)dy;
         grads->cls_gamma[c] = (float)dy_xhat;
@@ -193,9 +192,9 @@ static void batch_norm_backward(HeadTrainer *t, size_t samples, const float *dsc
 
 /* Sums each sample's (25, 128) of cls_partial into `taps`, in sample order. */
 static void sum_taps(const HeadTrainer *t, size_t samples, float *taps) {
-    for (size_t i = 0; i < MIXES; i++) {
+    for (size_t i = 0; i < CLS_MIXES; i++) {
         double sum = 0;
-        for (size_t s = 0; s < samples; s++) sum += (double)t->cls_partial[s * CLS_PARTIAL + i];
+        for (size_t s = 0; s < samples; s++) sum += (double)t->cls_partial[s * CLS_MIXES + i];
         taps[i] = (float)sum;
     }
 }
@@ -205,8 +204,8 @@ static void map_channel_backward(HeadTrainer *t, size_t samples, const float *ds
     const size_t h = t->g.h, w = t->g.w;
 #pragma omp parallel for schedule(static)
     for (size_t s = 0; s < samples; s++) {
-        float *taps = t->cls_partial + s * CLS_PARTIAL, *dm = dmap + s * h * w;
-        memset(taps, 0, MIXES * sizeof *taps);
+        float *taps = t->cls_partial + s * CLS_MIXES, *dm = dmap + s * h * w;
+        memset(taps, 0, CLS_MIXES * sizeof *taps);
         for (size_t y = 0; y < h; y++) {
             const float *d = sample_d(t, s) + y * w * CLS_CHANNELS;
             t->k->cls_map_grad_weight(t->map + s * h * w, h, w, y, d, taps);
@@ -234,13 +233,14 @@ static BlemishStatus clean_backward(HeadTrainer *t, const HeadBatch *batch, floa
             float *column_at = (low ? t->cls_t3 : t->cls_t2) + r * column;
             t->k->cls_project_y(t->cls_sum, low ? &t->lift.y3 : &t->lift.y2, r, g->w, column_at);
             t->k->cls_project_x(column_at, low ? &t->lift.x3 : &t->lift.x2,
-                                low ? t->cls3 + r * g->w3 * MIXES : t->cls2 + r * g->w2 * MIXES);
+                                low ? t->cls3.values + r * g->w3 * CLS_MIXES : t->cls2.values + r * g->w2 * CLS_MIXES);
         }
-        const float beta = b ? 1.0f : 0.0f;
-        if (gemm(true, false, MIXES, g->c2, n2, 1, t->cls2, MIXES, batch->f2 + b * n2 * g->c2, g->c2, beta, dweight,
-                 g->c, e) ||
-            gemm(true, false, MIXES, g->c3, n3, 1, t->cls3, MIXES, batch->f3 + b * n3 * g->c3, g->c3, beta,
-                 dweight + g->c2, g->c, e))
+        operand_round(&t->cls2, n2 * CLS_MIXES);
+        operand_round(&t->cls3, n3 * CLS_MIXES);
+        if (product(t, true, false, CLS_MIXES, g->c2, n2, t->cls2, CLS_MIXES, operand_at(&t->f2, b * n2 * g->c2), g->c2,
+                    b > 0, dweight, g->c, e) ||
+            product(t, true, false, CLS_MIXES, g->c3, n3, t->cls3, CLS_MIXES, operand_at(&t->f3, b * n3 * g->c3), g->c3,
+                    b > 0, dweight + g->c2, g->c, e))
             return e->status;
     }
     return BLEMISH_OK;
@@ -252,12 +252,12 @@ BlemishStatus cls_backward(HeadTrainer *t, const HeadBatch *batch, float *dmap, 
     linear_backward(t, samples, dscore, grads);
     batch_norm_backward(t, samples, dscore, grads);
     map_channel_backward(t, samples, dscore, dmap, grads->cls_map);
-    return clean_backward(t, batch, t->cls_folded ? t->cls_dfolded : grads->cls_weight, e);
+    return clean_backward(t, batch, t->heads->icpr ? t->cls_dfolded.values : grads->cls_weight, e);
 }
 
 /* From the gradients of W_cls W_adaptor and of W_cls b_adaptor to those of their factors. */
 BlemishStatus cls_unfold(HeadTrainer *t, const HeadBatch *batch, HeadParams *grads, Error *e) {
-    if (!t->cls_folded) return BLEMISH_OK;
+    if (!t->heads->icpr) return BLEMISH_OK;
     const size_t samples = 2 * batch->images;
     const HeadParams *p = &t->heads->params;
     const size_t c = p->c, h = t->g.h, w = t->g.w;
@@ -265,15 +265,22 @@ BlemishStatus cls_unfold(HeadTrainer *t, const HeadBatch *batch, HeadParams *gra
     for (size_t i = 0; i < h * w; i++) ones[i] = 1.0f;
 #pragma omp parallel for schedule(static)
     for (size_t s = 0; s < samples; s++) {
-        float *taps = t->cls_partial + s * CLS_PARTIAL;
-        memset(taps, 0, MIXES * sizeof *taps);
+        float *taps = t->cls_partial + s * CLS_MIXES;
+        memset(taps, 0, CLS_MIXES * sizeof *taps);
         for (size_t y = 0; y < h; y++)
             t->k->cls_map_grad_weight(ones, h, w, y, sample_d(t, s) + y * w * CLS_CHANNELS, taps);
     }
     sum_taps(t, samples, dtaps);
-    if (gemm(false, true, MIXES, c, c, 1, t->cls_dfolded, c, p->adaptor_weight, c, 0, grads->cls_weight, c, e) ||
-        gemm(false, false, MIXES, c, 1, 1, dtaps, 1, p->adaptor_bias, c, 1, grads->cls_weight, c, e) ||
-        gemm(true, false, c, c, MIXES, 1, p->cls_weight, c, t->cls_dfolded, c, 1, grads->adaptor_weight, c, e))
+    operand_round(&t->cls_dfolded, CLS_MIXES * c);
+    if (product(t, false, true, CLS_MIXES, c, c, t->cls_dfolded, c, operand_param(t, p->adaptor_weight), c, false,
+                grads->cls_weight, c, e) ||
+        product(t, true, false, c, c, CLS_MIXES, operand_param(t, p->cls_weight), c, t->cls_dfolded, c, true,
+                grads->adaptor_weight, c, e))
         return e->status;
-    return gemm(true, false, 1, c, MIXES, 1, dtaps, 1, p->cls_weight, c, 1, grads->adaptor_bias, c, e);
+    for (size_t i = 0; i < CLS_MIXES; i++)
+        for (size_t k = 0; k < c; k++) {
+            grads->cls_weight[i * c + k] += dtaps[i] * p->adaptor_bias[k];
+            grads->adaptor_bias[k] += dtaps[i] * p->cls_weight[i * c + k];
+        }
+    return BLEMISH_OK;
 }

@@ -5,7 +5,6 @@
 #include <math.h>
 #include <string.h>
 
-#define BN_EPSILON 1e-5
 /* Channels of padding behind each pixel's segmentation mixes: without them every pixel would start at a multiple of
  * 4 KiB, and a lifted row's reads would all fall into the same few cache sets. */
 #define SEG_PAD 16
@@ -34,10 +33,10 @@ struct HeadRunner {
 /* ---- folding --------------------------------------------------------------------------------------------- */
 
 /* out (rows, c) = weight (rows, c) times the adaptor (c, c); bias (rows) += weight times the adaptor's bias. */
-static BlemishStatus through_adaptor(const HeadParams *p, const float *weight, size_t rows, float *out, float *bias,
-                                     Error *e) {
+static BlemishStatus through_adaptor(Engine *engine, const HeadParams *p, const float *weight, size_t rows, float *out,
+                                     float *bias, Error *e) {
     const size_t c = p->c;
-    if (gemm(false, false, rows, c, c, 1, weight, c, p->adaptor_weight, c, 0, out, c, e)) return e->status;
+    if (gemm(engine, false, false, rows, c, c, weight, c, p->adaptor_weight, c, false, out, c, e)) return e->status;
     for (size_t r = 0; r < rows; r++) {
         double sum = 0;
         for (size_t i = 0; i < c; i++) sum += (double)weight[r * c + i] * (double)p->adaptor_bias[i];
@@ -70,7 +69,7 @@ static BlemishStatus fold_seg(HeadRunner *r, const Heads *heads, Error *e) {
     float *bias = r->seg_shift;
     if (folded == NULL || scale == NULL) goto done;
     memcpy(bias, p->seg_bias, hidden * sizeof *bias);
-    if (through_adaptor(p, p->seg_weight, hidden, folded, bias, e)) goto done;
+    if (through_adaptor(r->engine, p, p->seg_weight, hidden, folded, bias, e)) goto done;
     for (size_t i = 0; i < hidden; i++) {
         const double s = (double)p->seg_gamma[i] / sqrt((double)heads->stats.seg_var[i] + BN_EPSILON);
         bias[i] = (float)(s * ((double)bias[i] - (double)heads->stats.seg_mean[i]) + (double)p->seg_beta[i]);
@@ -116,7 +115,7 @@ static BlemishStatus fold_cls(HeadRunner *r, const Heads *heads, Error *e) {
     for (size_t i = 0; i < mixes; i++) r->cls_map[i] = p->cls_map[i] * scale[i % CLS_CHANNELS];
     if (heads->icpr) {
         folded = array_new(mixes * p->c, sizeof *folded, e);
-        if (folded == NULL || through_adaptor(p, weight, mixes, folded, taps, e)) goto done;
+        if (folded == NULL || through_adaptor(r->engine, p, weight, mixes, folded, taps, e)) goto done;
         weight = folded;
         for (size_t i = 0; i < mixes; i++) taps[i] *= scale[i % CLS_CHANNELS];
         if (bias_map(r, taps, e)) goto done;

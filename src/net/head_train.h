@@ -11,6 +11,12 @@
 
 #include "net/net.h"
 
+/* A matrix that products read: its values and, where the trainer computes in bfloat16, their rounded copy. */
+typedef struct Operand {
+    float *values;
+    uint16_t *rounded;
+} Operand;
+
 typedef struct HeadBatch {
     size_t images;             /* B, at most the trainer's */
     const float *f2, *f3;      /* (B, h2, w2, c2) and (B, h3, w3, c3), divided by the feature scale */
@@ -28,6 +34,7 @@ typedef struct HeadTrainer {
     Lift lift;
     size_t batch; /* largest B */
     bool stop_grad;
+    bool bf16;    /* products in bfloat16, sums and everything else in fp32 */
     float *map;   /* (2B, h, w) map logits, after head_trainer_forward */
     float *score; /* (2B) score logits */
 
@@ -36,38 +43,60 @@ typedef struct HeadTrainer {
     uint32_t *noisy_pixel;        /* (noisy): y * w + x */
     size_t *noisy_row;            /* (2B * h + 1): first entry of each row */
     float *noise_mix;             /* (noisy, hidden): W_seg n, then the gradient of the same */
-    float *noise, *mixes;         /* one chunk: (NOISE_CHUNK, c) and (NOISE_CHUNK, 25 * 128) */
+    Operand noise, mixes;         /* one chunk: (NOISE_CHUNK, c) and (NOISE_CHUNK, CLS_MIXES) */
+    Operand chunk;                /* one chunk of noise_mix */
 
-    float *seg_folded, *seg_dfolded;                       /* (hidden, c): W_seg W_adaptor and its gradient */
+    Operand params, f2, f3;                                /* of the heads, of the batch */
+    Operand seg_folded, seg_dfolded;                       /* (hidden, c): W_seg W_adaptor and its gradient */
     float *seg2, *seg3;                                    /* (hidden / 64, B * h2 * w2, 64) */
-    float *seg_grad2, *seg_grad3;                          /* one block of the same */
+    Operand seg_grad2, seg_grad3;                          /* one block of the same */
     float *seg_mean, *seg_inv_std, *seg_scale, *seg_shift; /* (hidden) */
     float *seg_partial;                                    /* (B, 3, 64) */
     float *rows;                                           /* per thread */
     size_t row_floats;
 
-    float *cls_folded, *cls_dfolded;      /* ICPR: (25 * 128, c) W_cls W_adaptor and its gradient */
-    float *cls_bias_taps, *cls_bias_map;  /* ICPR: (25, 128) W_cls b_adaptor, and what it adds (h, w, 128) */
-    float *cls2, *cls3, *cls_t2, *cls_t3; /* one image: mixes, and lifted along x */
-    float *cls_sum;                       /* (h, w, 128): an image's gradient, over both samples */
-    float *d;                             /* (2B, h, w, 128) pre-activations, then their gradients */
+    Operand cls_folded, cls_dfolded;     /* ICPR: (25 * 128, c) W_cls W_adaptor and its gradient */
+    float *cls_bias_taps, *cls_bias_map; /* ICPR: (25, 128) W_cls b_adaptor, and what it adds (h, w, 128) */
+    Operand cls2, cls3;                  /* one image's mixes, (h2, w2, CLS_MIXES) */
+    float *cls_t2, *cls_t3;              /* the same, lifted along x */
+    float *cls_sum;                      /* (h, w, 128): an image's gradient, over both samples */
+    float *d;                            /* (2B, h, w, 128) pre-activations, then their gradients */
     float *cls_mean, *cls_inv_std, *cls_scale, *cls_shift; /* (128) */
     float *pooled;                                         /* (2B, 258): what the linear layer sees */
     float *ties, *map_ties;                                /* (2B, 128), (2B): how many pixels share the maximum */
-    float *cls_partial;                                    /* (2B, CLS_PARTIAL) */
+    float *cls_partial;                                    /* (2B, CLS_MIXES): each sample's sums, two rows or all */
 } HeadTrainer;
 
-enum { NOISE_CHUNK = 2048, CLS_PARTIAL = (CLS_TAPS + 2) * CLS_CHANNELS };
+/* Chunks are NOISE_CHUNK pixels; the last is padded to a multiple of NOISE_STEP, so that products have few shapes. */
+enum { NOISE_CHUNK = 2048, NOISE_STEP = 256, CLS_MIXES = CLS_TAPS * CLS_CHANNELS };
 
-BlemishStatus head_trainer_open(HeadTrainer **out, Engine *engine, Heads *heads, const Geometry *g, size_t batch,
-                                bool align_corners, bool stop_grad, Error *e);
+typedef struct HeadTrainerSettings {
+    size_t batch; /* largest B */
+    bool align_corners, stop_grad;
+    bool bf16; /* needs engine_has_bf16 */
+} HeadTrainerSettings;
+BlemishStatus head_trainer_open(HeadTrainer **out, Engine *engine, Heads *heads, const Geometry *g,
+                                const HeadTrainerSettings *settings, Error *e);
 /* Fills map and score; BatchNorm in training mode, running statistics are updated. Inside engine_enter. */
 BlemishStatus head_trainer_forward(HeadTrainer *t, const HeadBatch *batch, Error *e);
-/* Gradients of every parameter, from those of map (2B, h, w) and score (2B), after forward on the same batch. dmap is
- * changed: what the classification head sends back is added. grads are overwritten. */
+/* Gradients of every parameter, from those of map (2B, h, w) and score (2B), after forward on the same batch, which may
+ * be taken back once only. dmap is changed: what the classification head sends back is added. grads are overwritten.
+ * Inside engine_enter. */
 BlemishStatus head_trainer_backward(HeadTrainer *t, const HeadBatch *batch, float *dmap, const float *dscore,
                                     HeadParams *grads, Error *e);
 void head_trainer_close(HeadTrainer *t);
+
+/* ---- operand.c: matrix products in the trainer's precision ------------------------------------------------- */
+BlemishStatus operand_open(Operand *o, size_t count, bool bf16, Error *e);
+void operand_close(Operand *o);
+/* Rounds the first `count` values, where the operand has a rounded copy; before a product reads what was changed. */
+void operand_round(const Operand *o, size_t count);
+Operand operand_at(const Operand *o, size_t offset);
+/* As gemm, in bfloat16 where both operands have a rounded copy. */
+BlemishStatus product(const HeadTrainer *t, bool ta, bool tb, size_t m, size_t n, size_t k, Operand a, size_t lda,
+                      Operand b, size_t ldb, bool add, float *c, size_t ldc, Error *e);
+/* The operand of a parameter: params at `weight`, which lies in the heads' parameters. */
+Operand operand_param(const HeadTrainer *t, const float *weight);
 
 /* ---- parts, in the order they run -------------------------------------------------------------------------- */
 /* cls_train.c: d = lifted clean mixes, for both samples of every image. */

@@ -5,9 +5,6 @@
 #include <math.h>
 #include <string.h>
 
-#define BN_EPSILON 1e-5
-enum { MIXES = CLS_TAPS * CLS_CHANNELS };
-
 void batch_norm_update(const BatchNorm *bn, size_t channel, double n, double center, double sum, double square) {
     const size_t c = channel;
     const double mean = center + sum / n, variance = fmax(square / n - (sum / n) * (sum / n), 0.0);
@@ -22,15 +19,35 @@ void batch_norm_update(const BatchNorm *bn, size_t channel, double n, double cen
 
 /* ---- folding --------------------------------------------------------------------------------------------- */
 
+/* The products of weights that a step starts from. */
 static BlemishStatus fold(HeadTrainer *t, Error *e) {
     const HeadParams *p = &t->heads->params;
     const size_t c = p->c;
-    if (gemm(false, false, p->hidden, c, c, 1, p->seg_weight, c, p->adaptor_weight, c, 0, t->seg_folded, c, e))
+    const Operand adaptor = operand_param(t, p->adaptor_weight);
+    operand_round(&t->params, p->total);
+    if (product(t, false, false, p->hidden, c, c, operand_param(t, p->seg_weight), c, adaptor, c, false,
+                t->seg_folded.values, c, e))
         return e->status;
-    if (!t->cls_folded) return BLEMISH_OK;
-    if (gemm(false, false, MIXES, c, c, 1, p->cls_weight, c, p->adaptor_weight, c, 0, t->cls_folded, c, e))
+    operand_round(&t->seg_folded, p->hidden * c);
+    if (!t->heads->icpr) return BLEMISH_OK;
+    if (product(t, false, false, CLS_MIXES, c, c, operand_param(t, p->cls_weight), c, adaptor, c, false,
+                t->cls_folded.values, c, e))
         return e->status;
-    return gemm(false, false, MIXES, 1, c, 1, p->cls_weight, c, p->adaptor_bias, 1, 0, t->cls_bias_taps, 1, e);
+    operand_round(&t->cls_folded, CLS_MIXES * c);
+    for (size_t i = 0; i < CLS_MIXES; i++) {
+        double sum = 0;
+        for (size_t k = 0; k < c; k++) sum += (double)p->cls_weight[i * c + k] * (double)p->adaptor_bias[k];
+        t->cls_bias_taps[i] = (float)sum;
+    }
+    return BLEMISH_OK;
+}
+
+/* The batch's features as operands; only the rounded copies are the trainer's own. */
+static void take_features(HeadTrainer *t, const HeadBatch *batch) {
+    t->f2.values = (float *)(uintptr_t)batch->f2;
+    t->f3.values = (float *)(uintptr_t)batch->f3;
+    operand_round(&t->f2, batch->images * t->g.h2 * t->g.w2 * t->g.c2);
+    operand_round(&t->f3, batch->images * t->g.h3 * t->g.w3 * t->g.c3);
 }
 
 /* ---- noise ----------------------------------------------------------------------------------------------- */
@@ -40,6 +57,7 @@ static BlemishStatus list_noisy(HeadTrainer *t, const HeadBatch *batch, Error *e
     size_t count = 0;
     for (size_t r = 0; r < rows; r++)
         for (size_t x = 0; x < w; x++) count += batch->noise_mask[r * w + x];
+    count = (count + NOISE_STEP - 1) / NOISE_STEP * NOISE_STEP; /* the last chunk's padding */
     if (count > t->noisy_capacity) {
         array_free(t->noise_mix);
         array_free(t->noisy_pixel);
@@ -65,17 +83,19 @@ static size_t sample_of(const HeadTrainer *t, size_t at, size_t from) {
     return from;
 }
 
-/* noise (count, c) of the entries from `at`. */
-static void make_noise(HeadTrainer *t, const HeadBatch *batch, size_t at, size_t count) {
+/* noise (padded, c): of `count` entries from `at`, then zeros. */
+static void make_noise(HeadTrainer *t, const HeadBatch *batch, size_t at, size_t count, size_t padded) {
     const size_t c = t->g.c, pixels = t->g.h * t->g.w;
+    memset(t->noise.values + count * c, 0, (padded - count) * c * sizeof(float));
 #pragma omp parallel for schedule(static)
     for (size_t i = 0; i < count; i++) {
         const size_t s = sample_of(t, at + i, 0), pixel = t->noisy_pixel[at + i];
         if (batch->noise)
-            memcpy(t->noise + i * c, batch->noise + (s * pixels + pixel) * c, c * sizeof(float));
+            memcpy(t->noise.values + i * c, batch->noise + (s * pixels + pixel) * c, c * sizeof(float));
         else
-            t->k->gauss(batch->noise_key, s, pixel * c, c, batch->noise_std, t->noise + i * c);
+            t->k->gauss(batch->noise_key, s, pixel * c, c, batch->noise_std, t->noise.values + i * c);
     }
+    operand_round(&t->noise, padded * c);
 }
 
 /* Adds a chunk's (count, 25, 128) to the pre-activations around its pixels. Threads share pixels but not channels. */
@@ -86,7 +106,7 @@ static void scatter(HeadTrainer *t, size_t at, size_t count) {
         for (size_t i = 0, s = 0; i < count; i++) {
             const size_t pixel = t->noisy_pixel[at + i];
             s = sample_of(t, at + i, s);
-            t->k->cls_scatter(t->mixes + i * MIXES, t->g.h, t->g.w, pixel / t->g.w, pixel % t->g.w, c, LANES,
+            t->k->cls_scatter(t->mixes.values + i * CLS_MIXES, t->g.h, t->g.w, pixel / t->g.w, pixel % t->g.w, c, LANES,
                               t->d + s * t->g.h * t->g.w * CLS_CHANNELS);
         }
 }
@@ -96,39 +116,48 @@ static void gather(HeadTrainer *t, size_t at, size_t count) {
     for (size_t i = 0; i < count; i++) {
         const size_t s = sample_of(t, at + i, 0), pixel = t->noisy_pixel[at + i];
         t->k->cls_gather(t->d + s * t->g.h * t->g.w * CLS_CHANNELS, t->g.h, t->g.w, pixel / t->g.w, pixel % t->g.w,
-                         t->mixes + i * MIXES);
+                         t->mixes.values + i * CLS_MIXES);
     }
 }
 
-static size_t chunk_size(const HeadTrainer *t, size_t at) {
-    return t->noisy - at < NOISE_CHUNK ? t->noisy - at : NOISE_CHUNK;
+/* Entries of the chunk at `at`, and the rows its products run over. */
+static size_t chunk_size(const HeadTrainer *t, size_t at, size_t *padded) {
+    const size_t n = t->noisy - at < NOISE_CHUNK ? t->noisy - at : NOISE_CHUNK;
+    *padded = (n + NOISE_STEP - 1) / NOISE_STEP * NOISE_STEP;
+    return n;
 }
 
 static BlemishStatus noise_forward(HeadTrainer *t, const HeadBatch *batch, Error *e) {
     const HeadParams *p = &t->heads->params;
     const size_t c = p->c;
-    for (size_t at = 0, n; at < t->noisy; at += n) {
-        n = chunk_size(t, at);
-        make_noise(t, batch, at, n);
-        if (gemm(false, true, n, p->hidden, c, 1, t->noise, c, p->seg_weight, c, 0, t->noise_mix + at * p->hidden,
-                 p->hidden, e) ||
-            gemm(false, true, n, MIXES, c, 1, t->noise, c, p->cls_weight, c, 0, t->mixes, MIXES, e))
+    for (size_t at = 0, n, padded; at < t->noisy; at += n) {
+        n = chunk_size(t, at, &padded);
+        make_noise(t, batch, at, n, padded);
+        if (product(t, false, true, padded, p->hidden, c, t->noise, c, operand_param(t, p->seg_weight), c, false,
+                    t->noise_mix + at * p->hidden, p->hidden, e) ||
+            product(t, false, true, padded, CLS_MIXES, c, t->noise, c, operand_param(t, p->cls_weight), c, false,
+                    t->mixes.values, CLS_MIXES, e))
             return e->status;
         scatter(t, at, n);
     }
     return BLEMISH_OK;
 }
 
+/* The rows of padding meet zeros of noise. */
 static BlemishStatus noise_backward(HeadTrainer *t, const HeadBatch *batch, HeadParams *grads, Error *e) {
     const HeadParams *p = &t->heads->params;
     const size_t c = p->c;
-    for (size_t at = 0, n; at < t->noisy; at += n) {
-        n = chunk_size(t, at);
-        make_noise(t, batch, at, n);
+    for (size_t at = 0, n, padded; at < t->noisy; at += n) {
+        n = chunk_size(t, at, &padded);
+        make_noise(t, batch, at, n, padded);
         gather(t, at, n);
-        if (gemm(true, false, p->hidden, c, n, 1, t->noise_mix + at * p->hidden, p->hidden, t->noise, c, 1,
-                 grads->seg_weight, c, e) ||
-            gemm(true, false, MIXES, c, n, 1, t->mixes, MIXES, t->noise, c, 1, grads->cls_weight, c, e))
+        operand_round(&t->mixes, n * CLS_MIXES);
+        t->chunk.values = t->noise_mix + at * p->hidden;
+        operand_round(&t->chunk, padded * p->hidden);
+        if (product(t, true, false, p->hidden, c, padded, t->chunk, p->hidden, t->noise, c, true, grads->seg_weight, c,
+                    e) ||
+            product(t, true, false, CLS_MIXES, c, padded, t->mixes, CLS_MIXES, t->noise, c, true, grads->cls_weight, c,
+                    e))
             return e->status;
     }
     return BLEMISH_OK;
@@ -138,6 +167,7 @@ static BlemishStatus noise_backward(HeadTrainer *t, const HeadBatch *batch, Head
 
 BlemishStatus head_trainer_forward(HeadTrainer *t, const HeadBatch *batch, Error *e) {
     e->status = BLEMISH_OK;
+    take_features(t, batch);
     if (fold(t, e) || list_noisy(t, batch, e) || cls_forward_clean(t, batch, e) || noise_forward(t, batch, e) ||
         seg_forward(t, batch, e))
         return e->status;
@@ -158,7 +188,7 @@ BlemishStatus head_trainer_backward(HeadTrainer *t, const HeadBatch *batch, floa
 
 static BlemishStatus open_buffers(HeadTrainer *t, Error *e) {
     const Geometry *g = &t->g;
-    const size_t hidden = t->heads->params.hidden, c = g->c, B = t->batch, n = g->h * g->w;
+    const size_t hidden = t->heads->params.hidden, B = t->batch, n = g->h * g->w;
     const size_t n2 = g->h2 * g->w2, n3 = g->h3 * g->w3, column = (size_t)CLS_SIDE * g->w * CLS_CHANNELS;
     const size_t icpr = t->heads->icpr ? 1 : 0;
     t->row_floats = (3 * g->w + g->w2) * LIFT_BLOCK;
@@ -167,26 +197,16 @@ static BlemishStatus open_buffers(HeadTrainer *t, Error *e) {
         size_t count;
     } buffers[] = {{&t->map, 2 * B * n},
                    {&t->score, 2 * B},
-                   {&t->noise, NOISE_CHUNK * c},
-                   {&t->mixes, (size_t)NOISE_CHUNK * MIXES},
-                   {&t->seg_folded, hidden * c},
-                   {&t->seg_dfolded, hidden * c},
                    {&t->seg2, hidden * B * n2},
                    {&t->seg3, hidden * B * n3},
-                   {&t->seg_grad2, LIFT_BLOCK * B * n2},
-                   {&t->seg_grad3, LIFT_BLOCK * B * n3},
                    {&t->seg_mean, hidden},
                    {&t->seg_inv_std, hidden},
                    {&t->seg_scale, hidden},
                    {&t->seg_shift, hidden},
                    {&t->seg_partial, B * 3 * LIFT_BLOCK},
                    {&t->rows, (size_t)engine_threads(t->engine) * t->row_floats},
-                   {&t->cls_folded, icpr * MIXES * c},
-                   {&t->cls_dfolded, icpr * MIXES * c},
-                   {&t->cls_bias_taps, icpr * MIXES},
+                   {&t->cls_bias_taps, icpr * CLS_MIXES},
                    {&t->cls_bias_map, icpr * n * CLS_CHANNELS},
-                   {&t->cls2, n2 * MIXES},
-                   {&t->cls3, n3 * MIXES},
                    {&t->cls_t2, g->h2 * column},
                    {&t->cls_t3, g->h3 * column},
                    {&t->cls_sum, n * CLS_CHANNELS},
@@ -198,7 +218,7 @@ static BlemishStatus open_buffers(HeadTrainer *t, Error *e) {
                    {&t->pooled, 2 * B * CLS_FEATURES},
                    {&t->ties, 2 * B * CLS_CHANNELS},
                    {&t->map_ties, 2 * B},
-                   {&t->cls_partial, 2 * B * CLS_PARTIAL}};
+                   {&t->cls_partial, 2 * B * CLS_MIXES}};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) {
         *buffers[i].at = array_new(buffers[i].count, sizeof(float), e);
         if (*buffers[i].at == NULL && buffers[i].count) return e->status;
@@ -207,8 +227,59 @@ static BlemishStatus open_buffers(HeadTrainer *t, Error *e) {
     return e->status;
 }
 
-BlemishStatus head_trainer_open(HeadTrainer **out, Engine *engine, Heads *heads, const Geometry *g, size_t batch,
-                                bool align_corners, bool stop_grad, Error *e) {
+/* Every operand but `params`, with its size; three of them hold a rounded copy of values that lie elsewhere. */
+enum { OPERANDS = 13, BORROWED = 3 };
+typedef struct OperandSize {
+    Operand *operand;
+    size_t count;
+} OperandSize;
+
+static void list_operands(HeadTrainer *t, OperandSize out[OPERANDS]) {
+    const Geometry *g = &t->g;
+    const size_t hidden = t->heads->params.hidden, n2 = g->h2 * g->w2, n3 = g->h3 * g->w3;
+    const size_t folded = t->heads->icpr ? CLS_MIXES * g->c : 0;
+    const OperandSize list[OPERANDS] = {{&t->f2, t->batch * n2 * g->c2},
+                                        {&t->f3, t->batch * n3 * g->c3},
+                                        {&t->chunk, NOISE_CHUNK * hidden},
+                                        {&t->noise, NOISE_CHUNK * g->c},
+                                        {&t->mixes, (size_t)NOISE_CHUNK * CLS_MIXES},
+                                        {&t->seg_folded, hidden * g->c},
+                                        {&t->seg_dfolded, hidden * g->c},
+                                        {&t->seg_grad2, LIFT_BLOCK * t->batch * n2},
+                                        {&t->seg_grad3, LIFT_BLOCK * t->batch * n3},
+                                        {&t->cls_folded, folded},
+                                        {&t->cls_dfolded, folded},
+                                        {&t->cls2, n2 * CLS_MIXES},
+                                        {&t->cls3, n3 * CLS_MIXES}};
+    memcpy(out, list, sizeof list);
+}
+
+static BlemishStatus open_operands(HeadTrainer *t, Error *e) {
+    OperandSize list[OPERANDS];
+    list_operands(t, list);
+    t->params.values = t->heads->params.all;
+    if (t->bf16) t->params.rounded = array_new(t->heads->params.total, sizeof *t->params.rounded, e);
+    for (size_t i = 0; i < OPERANDS; i++) {
+        if (i >= BORROWED && operand_open(list[i].operand, list[i].count, t->bf16, e)) return e->status;
+        if (i < BORROWED && t->bf16)
+            list[i].operand->rounded = array_new(list[i].count, sizeof *list[i].operand->rounded, e);
+    }
+    return e->status;
+}
+
+static void close_operands(HeadTrainer *t) {
+    OperandSize list[OPERANDS];
+    list_operands(t, list);
+    t->params.values = NULL;
+    operand_close(&t->params);
+    for (size_t i = 0; i < OPERANDS; i++) {
+        if (i < BORROWED) list[i].operand->values = NULL;
+        operand_close(list[i].operand);
+    }
+}
+
+BlemishStatus head_trainer_open(HeadTrainer **out, Engine *engine, Heads *heads, const Geometry *g,
+                                const HeadTrainerSettings *settings, Error *e) {
     e->status = BLEMISH_OK;
     HeadTrainer *t = array_new(1, sizeof *t, e);
     *out = t;
@@ -217,9 +288,10 @@ BlemishStatus head_trainer_open(HeadTrainer **out, Engine *engine, Heads *heads,
     t->k = kernels();
     t->heads = heads;
     t->g = *g;
-    t->batch = batch;
-    t->stop_grad = stop_grad;
-    if (lift_open(&t->lift, g, align_corners, e) || open_buffers(t, e)) {
+    t->batch = settings->batch;
+    t->stop_grad = settings->stop_grad;
+    t->bf16 = settings->bf16;
+    if (lift_open(&t->lift, g, settings->align_corners, e) || open_buffers(t, e) || open_operands(t, e)) {
         head_trainer_close(t);
         *out = NULL;
     }
@@ -228,15 +300,13 @@ BlemishStatus head_trainer_open(HeadTrainer **out, Engine *engine, Heads *heads,
 
 void head_trainer_close(HeadTrainer *t) {
     if (t == NULL) return;
-    void *buffers[] = {t->map,         t->score,         t->noise,        t->mixes,       t->noise_mix,
-                       t->noisy_pixel, t->noisy_row,     t->seg_folded,   t->seg_dfolded, t->seg2,
-                       t->seg3,        t->seg_grad2,     t->seg_grad3,    t->seg_mean,    t->seg_inv_std,
-                       t->seg_scale,   t->seg_shift,     t->seg_partial,  t->rows,        t->cls_folded,
-                       t->cls_dfolded, t->cls_bias_taps, t->cls_bias_map, t->cls2,        t->cls3,
-                       t->cls_t2,      t->cls_t3,        t->cls_sum,      t->d,           t->cls_mean,
-                       t->cls_inv_std, t->cls_scale,     t->cls_shift,    t->pooled,      t->ties,
-                       t->map_ties,    t->cls_partial};
+    void *buffers[] = {t->map,  t->score,         t->noise_mix,    t->noisy_pixel, t->noisy_row, t->seg2,
+                       t->seg3, t->seg_mean,      t->seg_inv_std,  t->seg_scale,   t->seg_shift, t->seg_partial,
+                       t->rows, t->cls_bias_taps, t->cls_bias_map, t->cls_t2,      t->cls_t3,    t->cls_sum,
+                       t->d,    t->cls_mean,      t->cls_inv_std,  t->cls_scale,   t->cls_shift, t->pooled,
+                       t->ties, t->map_ties,      t->cls_partial};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) array_free(buffers[i]);
+    close_operands(t);
     lift_close(&t->lift);
     array_free(t);
 }

@@ -3,13 +3,22 @@
 BlemishStatus geometry_make(Geometry *g, size_t height, size_t width, size_t c2, size_t c3, Error *e) {
     enum { SMALLEST = 32, LARGEST = 16384 };
     if (height < SMALLEST || width < SMALLEST || height > LARGEST || width > LARGEST)
-        return error_set(e, BLEMISH_ERROR_ARGUMENT, "input size: found %zux%zu, expected %d to %d pixels a side", height,
-                         width, SMALLEST, LARGEST);
+        return error_set(e, BLEMISH_ERROR_ARGUMENT, "input size: found %zux%zu, expected %d to %d pixels a side",
+                         height, width, SMALLEST, LARGEST);
     /* Four halvings, each rounding up: the stem's convolution and pooling, layer2's and layer3's first block. */
     size_t half[2] = {height, width};
     for (int i = 0; i < 2; i++) half[i] = (((half[i] + 1) / 2 + 1) / 2 + 1) / 2;
-    *g = (Geometry){.height = height, .width = width, .h2 = half[0], .w2 = half[1], .h3 = (half[0] + 1) / 2,
-                    .w3 = (half[1] + 1) / 2, .h = 2 * half[0], .w = 2 * half[1], .c2 = c2, .c3 = c3, .c = c2 + c3};
+    *g = (Geometry){.height = height,
+                    .width = width,
+                    .h2 = half[0],
+                    .w2 = half[1],
+                    .h3 = (half[0] + 1) / 2,
+                    .w3 = (half[1] + 1) / 2,
+                    .h = 2 * half[0],
+                    .w = 2 * half[1],
+                    .c2 = c2,
+                    .c3 = c3,
+                    .c = c2 + c3};
     return BLEMISH_OK;
 }
 

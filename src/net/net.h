@@ -8,6 +8,8 @@
 #include "engine/kernels.h"
 #include "store/store.h"
 
+#define BN_EPSILON 1e-5 /* PyTorch's, in every BatchNorm */
+
 /* ---- fill.c --------------------------------------------------------------------------------------------- */
 /* The test value of a parameter: a function of its name and shape alone (the reference's `fill`), so that two
  * programs can make the same network without a file. */
@@ -21,9 +23,9 @@ void band_close(Band *band);
 
 /* ---- trunk.c: backbone weights --------------------------------------------------------------------------- */
 typedef struct TrunkConv {
-    char name[48];                      /* "layer1.0.conv1" */
+    char name[48]; /* "layer1.0.conv1" */
     size_t in, out, kernel, stride, padding;
-    float *weight, *bias;               /* (out, in, kernel, kernel) and (out), BatchNorm folded in */
+    float *weight, *bias; /* (out, in, kernel, kernel) and (out), BatchNorm folded in */
 } TrunkConv;
 #define TRUNK_CONVS_MAX 64
 typedef struct Trunk {
@@ -51,8 +53,8 @@ void backbone_close(Backbone *backbone);
 
 /* ---- geometry ------------------------------------------------------------------------------------------- */
 typedef struct Geometry {
-    size_t height, width;           /* input */
-    size_t h2, w2, h3, w3, h, w;    /* layer2, layer3, feature resolution */
+    size_t height, width;        /* input */
+    size_t h2, w2, h3, w3, h, w; /* layer2, layer3, feature resolution */
     size_t c2, c3, c;
 } Geometry;
 /* Refuses inputs smaller than 32 x 32 and larger than 16384 a side. */
@@ -64,19 +66,19 @@ enum { CLS_FEATURES = 2 * CLS_CHANNELS + 2 };
 /* Learned numbers of both heads, one allocation, so that gradients and moments are the same struct. */
 typedef struct HeadParams {
     size_t c, hidden;
-    size_t total;           /* floats in `all` */
+    size_t total; /* floats in `all` */
     float *all;
-    float *adaptor_weight;  /* (c, c) */
-    float *adaptor_bias;    /* (c) */
-    size_t adaptor_count;   /* the floats up to here are the adaptor's: its learning rate and decay differ */
-    float *seg_weight;      /* (hidden, c) */
+    float *adaptor_weight; /* (c, c) */
+    float *adaptor_bias;   /* (c) */
+    size_t adaptor_count;  /* the floats up to here are the adaptor's: its learning rate and decay differ */
+    float *seg_weight;     /* (hidden, c) */
     float *seg_bias, *seg_gamma, *seg_beta; /* (hidden) */
-    float *seg_out;         /* (hidden) */
-    float *cls_weight;      /* (25, 128, c): tap u * 5 + v, output, input channel */
-    float *cls_map;         /* (25, 128): the taps of the map channel */
+    float *seg_out;                         /* (hidden) */
+    float *cls_weight;                      /* (25, 128, c): tap u * 5 + v, output, input channel */
+    float *cls_map;                         /* (25, 128): the taps of the map channel */
     float *cls_bias, *cls_gamma, *cls_beta; /* (128) */
-    float *fc_weight;       /* (258): max, mean of the 128; max, mean of the map */
-    float *fc_bias;         /* (1) */
+    float *fc_weight;                       /* (258): max, mean of the 128; max, mean of the map */
+    float *fc_bias;                         /* (1) */
 } HeadParams;
 BlemishStatus head_params_open(HeadParams *p, size_t c, size_t hidden, Error *e);
 void head_params_close(HeadParams *p);
@@ -123,9 +125,8 @@ void lift_close(Lift *lift);
 typedef struct HeadRunner HeadRunner;
 BlemishStatus head_runner_open(HeadRunner **out, Engine *engine, const Heads *heads, const Geometry *g,
                                bool align_corners, Error *e);
-/* f2, f3 of one image -> map logits (h, w) and the score logit. */
-BlemishStatus head_runner_run(HeadRunner *runner, const float *f2, const float *f3, float *map, float *score,
-                              Error *e);
+/* f2, f3 of one image -> map logits (h, w) and the score logit. Inside engine_enter: buffers are per thread. */
+BlemishStatus head_runner_run(HeadRunner *runner, const float *f2, const float *f3, float *map, float *score, Error *e);
 double head_runner_gmac(const HeadRunner *runner);
 void head_runner_close(HeadRunner *runner);
 

@@ -7,7 +7,7 @@
 typedef struct Pass {
     HeadTrainer *t;
     size_t images, block; /* block: first channel */
-    const float *z2, *z3; /* this block's mixes */
+    float *z2, *z3;       /* this block's mixes */
 } Pass;
 
 static size_t pixels2(const HeadTrainer *t) {
@@ -70,12 +70,12 @@ static Rows rows_of_thread(const HeadTrainer *t) {
 
 static BlemishStatus mix_block(HeadTrainer *t, const HeadBatch *batch, size_t block, Error *e) {
     const Pass p = pass_at(t, batch->images, block);
-    const float *weight = t->seg_folded + block * t->g.c;
-    if (gemm(false, true, batch->images * pixels2(t), LIFT_BLOCK, t->g.c2, 1, batch->f2, t->g.c2, weight, t->g.c, 0,
-             (float *)(uintptr_t)p.z2, LIFT_BLOCK, e))
+    const Operand weight = operand_at(&t->seg_folded, block * t->g.c);
+    if (product(t, false, true, batch->images * pixels2(t), LIFT_BLOCK, t->g.c2, t->f2, t->g.c2, weight, t->g.c, false,
+                p.z2, LIFT_BLOCK, e))
         return e->status;
-    return gemm(false, true, batch->images * pixels3(t), LIFT_BLOCK, t->g.c3, 1, batch->f3, t->g.c3, weight + t->g.c2,
-                t->g.c, 0, (float *)(uintptr_t)p.z3, LIFT_BLOCK, e);
+    return product(t, false, true, batch->images * pixels3(t), LIFT_BLOCK, t->g.c3, t->f3, t->g.c3,
+                   operand_at(&weight, t->g.c2), t->g.c, false, p.z3, LIFT_BLOCK, e);
 }
 
 /* Near the block's means, so that sums of squares keep their digits: the first image's low-resolution averages. */
@@ -201,8 +201,8 @@ static void block_project(const Pass *p, const float *dmap, const float *mean_dy
 #pragma omp parallel for schedule(static)
     for (size_t b = 0; b < p->images; b++) {
         const Rows rows = rows_of_thread(t);
-        const LiftGrad grads[2] = {{t->seg_grad2 + b * n2, LIFT_BLOCK, &t->lift.y2, &t->lift.x2},
-                                   {t->seg_grad3 + b * n3, LIFT_BLOCK, &t->lift.y3, &t->lift.x3}};
+        const LiftGrad grads[2] = {{t->seg_grad2.values + b * n2, LIFT_BLOCK, &t->lift.y2, &t->lift.x2},
+                                   {t->seg_grad3.values + b * n3, LIFT_BLOCK, &t->lift.y3, &t->lift.x3}};
         memset(grads[0].data, 0, n2 * sizeof(float));
         memset(grads[1].data, 0, n3 * sizeof(float));
         for (size_t y = 0; y < t->g.h; y++) {
@@ -231,17 +231,21 @@ BlemishStatus seg_backward(HeadTrainer *t, const HeadBatch *batch, const float *
         const Pass pass = pass_at(t, batch->images, block);
         block_gradient_sums(&pass, dmap, grads, mean_dy, mean_dy_xhat);
         block_project(&pass, dmap, mean_dy, mean_dy_xhat);
-        float *dfolded = t->seg_dfolded + block * c;
-        if (gemm(true, false, LIFT_BLOCK, c2, batch->images * pixels2(t), 1, t->seg_grad2, LIFT_BLOCK, batch->f2, c2, 0,
-                 dfolded, c, e) ||
-            gemm(true, false, LIFT_BLOCK, c3, batch->images * pixels3(t), 1, t->seg_grad3, LIFT_BLOCK, batch->f3, c3, 0,
-                 dfolded + c2, c, e))
+        const size_t n2 = batch->images * pixels2(t), n3 = batch->images * pixels3(t);
+        float *dfolded = t->seg_dfolded.values + block * c;
+        operand_round(&t->seg_grad2, n2 * LIFT_BLOCK);
+        operand_round(&t->seg_grad3, n3 * LIFT_BLOCK);
+        if (product(t, true, false, LIFT_BLOCK, c2, n2, t->seg_grad2, LIFT_BLOCK, t->f2, c2, false, dfolded, c, e) ||
+            product(t, true, false, LIFT_BLOCK, c3, n3, t->seg_grad3, LIFT_BLOCK, t->f3, c3, false, dfolded + c2, c, e))
             return e->status;
     }
     memset(grads->seg_bias, 0, p->hidden * sizeof(float));
     memset(grads->adaptor_bias, 0, c * sizeof(float));
     /* folded = W_seg W_adaptor */
-    if (gemm(false, true, p->hidden, c, c, 1, t->seg_dfolded, c, p->adaptor_weight, c, 0, grads->seg_weight, c, e))
+    operand_round(&t->seg_dfolded, p->hidden * c);
+    if (product(t, false, true, p->hidden, c, c, t->seg_dfolded, c, operand_param(t, p->adaptor_weight), c, false,
+                grads->seg_weight, c, e))
         return e->status;
-    return gemm(true, false, c, c, p->hidden, 1, p->seg_weight, c, t->seg_dfolded, c, 0, grads->adaptor_weight, c, e);
+    return product(t, true, false, c, c, p->hidden, operand_param(t, p->seg_weight), c, t->seg_dfolded, c, false,
+                   grads->adaptor_weight, c, e);
 }

@@ -4,8 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define BN_EPSILON 1e-5
-
 /* Names the BatchNorm that follows a convolution: convN -> bnN, downsample.0 -> downsample.1. */
 static void batch_norm_name(const char *conv, char out[64]) {
     size_t n = strlen(conv);

@@ -28,6 +28,8 @@ static const Key keys[] = {
     {"hidden", KIND_COUNT, false, AT(hidden), 64, 8192, "width of the segmentation head, a multiple of 64"},
     {"epochs", KIND_COUNT, false, AT(epochs), 1, 100000, "passes over the training images"},
     {"batch", KIND_COUNT, false, AT(batch), 1, 4096, "images of one step"},
+    {"bf16", KIND_SWITCH, true, AT(bf16), 0, 1,
+     "1: matrix products in bfloat16 (sums, weights and the rest in fp32); auto: where the processor has them"},
     {"seed", KIND_SEED, false, AT(seed), 0, SEED_MAX, "seed of every random draw"},
     {"adaptor_lr", KIND_REAL, false, AT(adaptor_lr), 0, 1, "learning rate of the adaptor"},
     {"adaptor_decay", KIND_REAL, false, AT(adaptor_decay), 0, 10, "weight decay of the adaptor"},
@@ -66,6 +68,7 @@ void recipe_defaults(Recipe *recipe) {
         .hidden = 1024,
         .epochs = 300,
         .batch = 32,
+        .bf16 = -1,
         .adaptor_lr = 1e-4,
         .adaptor_decay = 1e-2,
         .head_lr = 2e-4,
@@ -256,6 +259,7 @@ void recipe_json(const Recipe *recipe, Text *out) {
 }
 
 void recipe_resolve(Recipe *recipe, bool defects) {
+    if (recipe->bf16 < 0) recipe->bf16 = engine_has_bf16();
     if (recipe->regime == REGIME_AUTO) recipe->regime = defects ? REGIME_SUPERVISED : REGIME_UNSUPERVISED;
     bool supervised = recipe->regime == REGIME_SUPERVISED;
     if (recipe->clip < 0) recipe->clip = supervised ? 1 : 0;

@@ -18,6 +18,7 @@ typedef struct Recipe {
     size_t height, width;                 /* 256 256: network input, 32 to 4096 */
     size_t hidden;                        /* 1024: the segmentation head's width, a multiple of 64 */
     size_t epochs, batch;                 /* 300, 32 */
+    int bf16;                             /* auto: 1 where the processor multiplies bfloat16 matrices */
     uint64_t seed;                        /* 0 */
     double adaptor_lr, adaptor_decay;     /* 1e-4, 1e-2 */
     double head_lr, head_decay;           /* 2e-4, 1e-5 */

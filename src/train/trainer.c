@@ -124,10 +124,13 @@ static BlemishStatus open_batch(Trainer *t, Error *e) {
 
 static BlemishStatus open_learning(Trainer *t, Error *e) {
     const Recipe *r = t->recipe;
+    const HeadTrainerSettings settings = {.batch = t->batch_size,
+                                          .align_corners = r->align_corners != 0,
+                                          .stop_grad = r->stop_grad != 0,
+                                          .bf16 = r->bf16 != 0};
     if (heads_initialise(t->heads, r->seed, e) || optimiser_open(&t->optimiser, &t->heads->params, e) ||
         head_params_open(&t->grads, t->g.c, r->hidden, e) ||
-        head_trainer_open(&t->head_trainer, t->engine, t->heads, &t->g, t->batch_size, r->align_corners,
-                          r->stop_grad != 0, e) ||
+        head_trainer_open(&t->head_trainer, t->engine, t->heads, &t->g, &settings, e) ||
         targets_open(&t->targets, t->samples + t->normals, t->anomalies, &t->g, r, e))
         return e->status;
     t->draws = array_new(sampler_epoch_length(&t->sampler), sizeof *t->draws, e);
@@ -360,6 +363,8 @@ static BlemishStatus check_writable(const char *path, Error *e) {
 static BlemishStatus train_all(Trainer *t, const Manifest *manifest, Error *e) {
     const Recipe *r = t->recipe;
     const bool supervised = r->regime == REGIME_SUPERVISED;
+    if (r->bf16 && !engine_has_bf16())
+        return error_set(e, BLEMISH_ERROR_UNSUPPORTED, "recipe: bf16: this processor has no bfloat16 products");
     if (check_writable(t->settings->checkpoint, e) || check_writable(t->settings->log_csv, e) ||
         geometry_make(&t->g, r->height, r->width, t->trunk->c2, t->trunk->c3, e) ||
         heads_open(t->heads, t->g.c, r->hidden, e) || list_samples(t, manifest, e) ||
