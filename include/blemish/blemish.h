@@ -195,8 +195,10 @@ typedef struct BlemishDatasetSettings {
     const char *category; /* for layouts of several categories; default NULL: the only one, or dir itself */
     double test_fraction; /* of each type, for layouts without a split of their own; default 0.4 */
     uint64_t seed;        /* of that split and of the masks kept; default 0 */
-    int64_t mask_count;   /* masks kept in the training split; default -1: all. The other images of defects are then */
-    double mask_ratio;    /* known by their label only. Or the part of them that is kept, in [0, 1]; default 1: all */
+    /* Masks that are kept in the training split, drawn by seed or as published (docs/data.md); the other defects are
+     * then known by their label only. One of the two may be set. */
+    int64_t mask_count;   /* default -1: all */
+    double mask_ratio;    /* a part of them, in [0, 1]; default 1: all */
     int fold;             /* 0 (default) to 2: which third SensumSODF is tested on; 0 for the other layouts */
     int tolerant;         /* 1: what a CSV names twice, or that is not there, is left to blemish_dataset_check;
                            * default 0: refused */
