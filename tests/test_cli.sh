@@ -6,7 +6,7 @@ set -euo pipefail
 build=$(cd "$1" && pwd) source=$(cd "$2" && pwd)
 blemish=$build/blemish man=$build/man
 weights=$source/../shared/weights/texture-resnet18-v0.pth
-commands=(train eval predict info synth weights bench)
+commands=(train eval predict info data synth weights bench)
 work=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
 cd "$work"
@@ -76,6 +76,11 @@ refuse 2 "--threshold: found '1.5', expected" predict m x --threshold 1.5
 refuse 2 "--set: found 'epochs', expected KEY=VALUE" train --data d --out m --set epochs
 refuse 2 "--set epoch=3: " train --data d --out m --set epoch=3
 refuse 2 "--epochs: .*found '0'" train --data d --out m --epochs 0
+refuse 2 "found 0 operands, expected DIR|CSV" data
+refuse 2 "--fold: found '3', expected a whole number from 0 to 2" data d --fold 3
+refuse 2 "--masks: found '-1', expected a whole number" train --data d --out m --masks -1
+refuse 2 "--mask-ratio: found '1.1', expected a number from 0 to 1" eval m --data d --mask-ratio 1.1
+refuse 2 "--layout: found 'visual', expected auto|mvtec|visa|ksdd2|sensum|magnetic-tile|folder|csv" data d --layout visual
 refuse 2 "expected list, import FILE or fetch NAME" weights import
 refuse 2 "expected list, import FILE or fetch NAME" weights lst
 refuse 2 "a?b: unknown option" eval $'--a\nb' # cannot forge a second line
@@ -134,6 +139,30 @@ sleep 1
 kill -INT $! && sleep 0.5 && kill -INT $!
 code=0 && wait $! 2>/dev/null || code=$?
 [ $code = 130 ] && [ ! -s err ] || fail "two signals: $code $(cat err)"
+
+echo "data"
+expect 0 data data
+grep -q "^layout: mvtec$" out && grep -Eq "^train +10 +6 +4 +0 +4 +0$" out && grep -Eq "^test +8 +4 +4 +0 +4 +0$" out &&
+    grep -Eq "^80 x 64 +18$" out && grep -q "^problems: 0$" out || fail "data: $(cat out)"
+grep -q "^check 100 %" err || fail "data shows no progress: $(cat err)"
+expect 0 data data --quiet --strict --json --mask-ratio 0.25
+[ ! -s err ] || fail "data --quiet: $(cat err)"
+cp out data.json
+json data.json 'v["layout"] == "mvtec" and v["splits"]["train"] == {"images": 10, "good": 6, "defects": 4, "unlabelled": 0,
+    "masks": 1, "score_only": 3} and v["splits"]["test"]["masks"] == 4 and v["types"]["good"] == {"train": 6, "test": 4} and
+    v["sizes"] == [{"width": 80, "height": 64, "images": 18}] and v["problems"] == [] and
+    not any(v["problem_counts"].values())'
+refuse 1 "mask_count: found 5, expected at most the training split.s 4 masks" data data --masks 5
+refuse 1 "fold: found 1, but the mvtec layout has no folds" data data --fold 1
+printf 'path,label,split\n%s,good,train\n%s,good,test\nlost.png,,\n' $(find data -path '*train/good*' -name '*.png' | head -1){,} >twice.csv
+expect 0 data twice.csv --quiet --json
+cp out data.json
+json data.json 'v["problem_counts"]["leaked"] == 1 and v["problem_counts"]["image-unreadable"] == 1 and
+    "twice.csv: line 4: path: found " in v["problems"][0]["text"] and len(v["problems"]) == 2'
+refuse 1 "twice.csv: found 2 problems, expected none" data twice.csv --quiet --strict
+grep -q "^problems: 2$" out && grep -Eq "^  leaked +1$" out || fail "data --strict: $(cat out)"
+refuse 1 "twice.csv: line 4: path: found " train --data twice.csv --out m.blemish
+refuse 1 "nowhere" data nowhere
 
 echo "bench"
 expect 0 bench --backbone resnet18 --size 64x80 --batch 2 --threads 1 --runs 3 --warmup 1 --json

@@ -13,7 +13,8 @@
 #include <unistd.h>
 
 static char root[64];
-static const BlemishDatasetSettings defaults = {.layout = "auto", .test_fraction = 0.4};
+#define ALL_MASKS .mask_count = -1, .mask_ratio = 1
+static const BlemishDatasetSettings defaults = {ALL_MASKS, .layout = "auto", .test_fraction = 0.4};
 
 static int remove_entry(const char *path, const struct stat *s, int kind, struct FTW *where) {
     (void)s, (void)kind, (void)where;
@@ -115,11 +116,11 @@ static void mvtec_with_training_defects(void **state) {
     expect("bottle", &defaults, "mvtec", all);
     expect("bottle//", &defaults, "mvtec", all);
     expect("", &defaults, "mvtec", all); /* the only category */
-    expect("", &(BlemishDatasetSettings){.layout = "mvtec", .category = "bottle"}, "mvtec", all);
-    refuse("", &(BlemishDatasetSettings){.category = "nut"}, BLEMISH_ERROR_IO, "nut: No such file");
-    refuse("bottle", &(BlemishDatasetSettings){.layout = "visa"}, BLEMISH_ERROR_ARGUMENT,
-           "layout: found \"visa\", expected auto, mvtec, magnetic-tile, folder, csv");
-    refuse("bottle", &(BlemishDatasetSettings){.layout = "magnetic-tile"}, BLEMISH_ERROR_FORMAT,
+    expect("", &(BlemishDatasetSettings){ALL_MASKS, .layout = "mvtec", .category = "bottle"}, "mvtec", all);
+    refuse("", &(BlemishDatasetSettings){ALL_MASKS, .category = "nut"}, BLEMISH_ERROR_IO, "nut: No such file");
+    refuse("bottle", &(BlemishDatasetSettings){ALL_MASKS, .layout = "vista"}, BLEMISH_ERROR_ARGUMENT,
+           "layout: found \"vista\", expected auto, mvtec, visa, ksdd2, sensum, magnetic-tile, folder, csv");
+    refuse("bottle", &(BlemishDatasetSettings){ALL_MASKS, .layout = "magnetic-tile"}, BLEMISH_ERROR_FORMAT,
            "expected MT_*/Imgs (magnetic-tile)");
     put("cable/train/good/000.png");
     refuse("", &defaults, BLEMISH_ERROR_ARGUMENT, "category: found bottle, cable");
@@ -127,7 +128,10 @@ static void mvtec_with_training_defects(void **state) {
     refuse("bottle", &defaults, BLEMISH_ERROR_FORMAT, "train/crack/000.png: name");
     put("cable/test/logical/000.png");
     put("cable/ground_truth/logical/000/000.png");
-    refuse("cable", &defaults, BLEMISH_ERROR_UNSUPPORTED, "ground_truth/logical/000");
+    put("cable/ground_truth/logical/000/001.png");
+    expect("cable", &defaults, "mvtec",
+           "cable/test/logical/000.png 1 1 logical cable/ground_truth/logical/000\n"
+           "cable/train/good/000.png 0 0 good -\n");
 }
 
 static void btad_names(void **state) {
@@ -144,7 +148,7 @@ static void symbolic_links_are_followed(void **state) {
     put("set/good/b.png");
     assert_int_equal(symlink(at("elsewhere"), at("set/defect")), 0);
     assert_int_equal(symlink(at("elsewhere/a.png"), at("set/good/c.jpg")), 0);
-    expect("set", &(BlemishDatasetSettings){.test_fraction = 0}, "folder",
+    expect("set", &(BlemishDatasetSettings){ALL_MASKS, .test_fraction = 0}, "folder",
            "set/defect/a.png 1 0 defect -\nset/good/b.png 0 0 good -\nset/good/c.jpg 0 0 good -\n");
     assert_int_equal(symlink(at("nowhere.png"), at("set/good/d.png")), 0);
     refuse("set", &defaults, BLEMISH_ERROR_IO, "d.png: No such file");
@@ -163,12 +167,15 @@ static void folder_with_masks(void **state) {
     put("masks/2_mask.TIFF");
     const char *train = "defect/1.jpg 1 0 defect masks/1.png\ndefect/2.JPG 1 0 defect masks/2_mask.TIFF\n"
                         "defect/3.tif 1 0 defect -\ngood/1.png 0 0 good -\ngood/2.jpeg 0 0 good -\n";
-    expect("", &(BlemishDatasetSettings){.layout = "folder", .test_fraction = 0}, "folder", train);
-    refuse("", &(BlemishDatasetSettings){.test_fraction = (double)NAN}, BLEMISH_ERROR_ARGUMENT, "test_fraction");
-    refuse("", &(BlemishDatasetSettings){.test_fraction = 1.5}, BLEMISH_ERROR_ARGUMENT, "test_fraction");
+    expect("", &(BlemishDatasetSettings){ALL_MASKS, .layout = "folder", .test_fraction = 0}, "folder", train);
+    refuse("", &(BlemishDatasetSettings){ALL_MASKS, .test_fraction = (double)NAN}, BLEMISH_ERROR_ARGUMENT,
+           "test_fraction");
+    refuse("", &(BlemishDatasetSettings){ALL_MASKS, .test_fraction = 1.5}, BLEMISH_ERROR_ARGUMENT, "test_fraction");
     refuse("masks", &defaults, BLEMISH_ERROR_FORMAT,
-           "layout: found no known one, expected train/good or train/ok (mvtec), MT_*/Imgs (magnetic-tile), good "
-           "(folder), a .csv file (csv)");
+           "layout: found no known one, expected train/good or train/ok (mvtec), Data/Images/Normal (visa), "
+           "train/*_GT.png (ksdd2), negative/data beside positive/data (sensum), MT_*/Imgs (magnetic-tile), good "
+           "(folder), "
+           "a .csv file (csv)");
     refuse("missing", &defaults, BLEMISH_ERROR_IO, "missing: No such file");
     refuse("good/1.png", &defaults, BLEMISH_ERROR_FORMAT, "layout");
     mkdir(at("empty"), 0777);
@@ -216,7 +223,7 @@ static void csv_fields(void **state) {
         {"label\ngood\n", "line 1: column: found no \"path\""},
         {"path,path\n", "line 1: column: found path, expected each column once"},
         {"path,lable\n", "line 1: column: found lable"},
-        {"path,label,mask,split,more\n", "line 1: columns: found more than 4"},
+        {"path,label,mask,split,more\n", "line 1: columns: found more than 4, expected path,label,mask,split"},
         {"path,label\na.png\n", "line 2: columns: found 1, expected 2"},
         {"path,label\n\na.png,good\nc.png,bad\n", "line 4: label: found bad"},
         {"path,split\na.png,validate\n", "line 2: split: found validate"},

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 static char root[64];
-static const BlemishDatasetSettings defaults = {.layout = "auto", .test_fraction = 0.4};
+static const BlemishDatasetSettings defaults = {.layout = "auto", .test_fraction = 0.4, .mask_count = -1, .mask_ratio = 1};
 
 static int remove_entry(const char *path, const struct stat *s, int kind, struct FTW *where) {
     (void)s, (void)kind, (void)where;
