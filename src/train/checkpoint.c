@@ -2,16 +2,16 @@
 
 #include "store/store.h"
 
-#include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { TENSORS = 11, NUMBERS = 4 };
+enum { TENSORS = 11, NUMBERS = 3 };
 
-/* Stored as four I64. */
+/* Stored as three I64. */
 typedef struct Numbers {
-    int64_t epoch, step, optimiser_steps, normals;
+    int64_t epoch, step, optimiser_steps;
 } Numbers;
 
 /* The checkpoint's tensors over the state's own memory. */
@@ -41,8 +41,7 @@ static void list_tensors(const Heads *heads, const Optimiser *o, const Cursor *c
 
 BlemishStatus checkpoint_write(const char *path, const RunIdentity *run, const Heads *heads, const Optimiser *optimiser,
                                const Cursor *cursor, Error *e) {
-    const Numbers numbers = {(int64_t)cursor->epoch, (int64_t)cursor->step, (int64_t)optimiser->steps,
-                             (int64_t)cursor->normals};
+    const Numbers numbers = {(int64_t)cursor->epoch, (int64_t)cursor->step, (int64_t)optimiser->steps};
     const MetadataEntry metadata[] = {
         {"format", "blemish-checkpoint"}, {"recipe", run->recipe}, {"data", run->data}, {"backbone", run->backbone}};
     Tensor tensors[TENSORS];
@@ -74,6 +73,11 @@ static BlemishStatus copy_tensors(const TensorFile *file, const Tensor *wanted, 
             return error_set(e, BLEMISH_ERROR_FORMAT, "%s: %s: found another number type than expected", file->path,
                              wanted[i].name);
         memcpy((void *)(uintptr_t)wanted[i].data, found->data, found->count * tensor_type_size(found->type));
+        const float *values = wanted[i].data;
+        for (size_t k = 0; k < wanted[i].count && wanted[i].type == TENSOR_F32; k++)
+            if (!isfinite(values[k]))
+                return error_set(e, BLEMISH_ERROR_FORMAT, "%s: %s: found a value that is not finite at %zu", file->path,
+                                 wanted[i].name, k);
     }
     return BLEMISH_OK;
 }
@@ -92,6 +96,9 @@ BlemishStatus checkpoint_read(const char *path, const RunIdentity *run, Heads *h
         optimiser->steps = (uint64_t)numbers.optimiser_steps;
         if (numbers.epoch < 0 || numbers.step < 0 || numbers.optimiser_steps < 0)
             error_set(e, BLEMISH_ERROR_FORMAT, "%s: numbers: found a negative one", path);
+        else if (!(heads->feature_scale > 0))
+            error_set(e, BLEMISH_ERROR_FORMAT, "%s: feature_scale: found %g, expected a positive number", path,
+                      (double)heads->feature_scale);
     }
     tensor_file_close(&file);
     return e->status;

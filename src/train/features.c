@@ -19,19 +19,21 @@ enum { BACKBONE_BATCH = 8 };
 static BlemishStatus map_file(Features *f, const char *dir, Error *e) {
     char path[4096];
     if (dir == NULL) dir = getenv("TMPDIR");
-    snprintf(path, sizeof path, "%s/blemish-features-XXXXXX", dir && dir[0] ? dir : "/tmp");
-    const int fd = mkstemp(path);
-    if (fd < 0) return error_errno(e, "%s: cannot create the feature cache", path);
+    if (dir == NULL || dir[0] == '\0') dir = "/tmp";
+    snprintf(path, sizeof path, "%s/blemish-features-XXXXXX", dir);
+    const int fd = mkostemp(path, O_CLOEXEC);
+    if (fd < 0) return error_errno(e, "%s: cannot create the feature cache in this folder", dir);
     unlink(path);
     const int failed = posix_fallocate(fd, 0, (off_t)f->mapped_bytes);
     if (failed) {
         close(fd);
         errno = failed;
-        return error_errno(e, "%s: cannot reserve %zu MB for the feature cache", path, f->mapped_bytes >> 20);
+        return error_errno(e, "%s: cannot reserve %zu MB for the feature cache in this folder", dir,
+                           f->mapped_bytes >> 20);
     }
     void *p = mmap(NULL, f->mapped_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (p == MAP_FAILED)
-        error_errno(e, "%s: cannot map the feature cache", path);
+        error_errno(e, "%s: cannot map the feature cache in this folder", dir);
     else
         f->mapped = p;
     close(fd);
@@ -172,6 +174,7 @@ static double deviation(double sum, double square, size_t n) {
 
 BlemishStatus features_deviation(const Features *f, size_t count, const Geometry *g, double *out, Error *e) {
     const size_t n2 = g->h2 * g->w2, n3 = g->h3 * g->w3;
+    e->status = BLEMISH_OK;
     float *f2 = array_new(f->size2, sizeof *f2, e), *f3 = array_new(f->size3, sizeof *f3, e);
     double *moments = array_new(2 * g->c, sizeof *moments, e), *square = moments ? moments + g->c : NULL;
     if (f2 && f3 && moments) {

@@ -45,7 +45,8 @@ static BlemishStatus make_all(Targets *t, const Scratch *s, const Sample *const 
     for (size_t i = 0; i < count; i++) {
         const size_t first = i * t->flips * t->pixels;
         t->segmented[i] = samples[i]->mask_path != NULL;
-        for (size_t k = 0; k < t->flips * t->pixels && t->weights; k++) t->weights[first + k] = 1.0f;
+        if (t->weights)
+            for (size_t k = 0; k < t->flips * t->pixels; k++) t->weights[first + k] = 1.0f;
         if (samples[i]->mask_path == NULL) continue;
         if (read_mask(samples[i], g, s->mask, e)) return e->status;
         for (size_t f = 0; f < t->flips; f++) {
@@ -61,17 +62,17 @@ BlemishStatus targets_open(Targets *t, const Sample *const *samples, size_t coun
                            const Recipe *recipe, Error *e) {
     const size_t n = g->height * g->width;
     *t = (Targets){.pixels = g->h * g->w, .flips = recipe->flips ? 4 : 1};
+    e->status = BLEMISH_OK;
     if (count == 0) return BLEMISH_OK;
     Scratch s = {array_new(n, 1, e), array_new(n, 1, e), array_new(n, 1, e), array_new(n, sizeof(float), e),
                  array_new(t->pixels, sizeof(float), e)};
     t->masks = array_new(count, t->flips * t->pixels, e);
     t->segmented = array_new(count, 1, e);
     if (recipe->distance_weights) t->weights = array_new(count, t->flips * t->pixels * sizeof(float), e);
-    BlemishStatus status = e->status;
-    if (status == BLEMISH_OK) status = make_all(t, &s, samples, count, g, recipe, e);
+    if (e->status == BLEMISH_OK) make_all(t, &s, samples, count, g, recipe, e);
     array_free(s.mask), array_free(s.flipped), array_free(s.dilated), array_free(s.plane), array_free(s.small);
-    if (status != BLEMISH_OK) targets_close(t);
-    return status;
+    if (e->status != BLEMISH_OK) targets_close(t);
+    return e->status;
 }
 
 void targets_close(Targets *t) {

@@ -34,6 +34,9 @@ typedef struct Recipe {
     int align_corners;    /* 1 */
 } Recipe;
 
+/* recipe_set's limits keep every product of sizes in training below 2^48 bytes. */
+_Static_assert(sizeof(size_t) >= 8, "products of a recipe's sizes are formed unchecked");
+
 void recipe_defaults(Recipe *recipe);
 BlemishStatus recipe_set(Recipe *recipe, const char *key, const char *value, Error *e);
 /* index-th key, its value as text that recipe_set takes back, its help line; false past the end. */

@@ -1,6 +1,6 @@
 #include "train/train_log.h"
 
-#include <errno.h>
+#include <locale.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,13 +25,19 @@ BlemishStatus train_log_open(TrainLog *log, const char *path, size_t first_epoch
     *log = (TrainLog){.path = path};
     if (path == NULL) return BLEMISH_OK;
     Text text = {0};
+    AtomicFile file;
+    if (atomic_open(&file, path, e)) return e->status; /* refuses pipes, whose reading would wait */
     text_append(&text, header, strlen(header));
     if (first_epoch) keep_rows(&text, path, first_epoch);
-    BlemishStatus status = BLEMISH_OK;
+    BlemishStatus status;
     if (text.failed)
         status = error_set(e, BLEMISH_ERROR_MEMORY, "%s: out of memory", path);
     else
-        status = atomic_write_file(path, text.data, text.length, e);
+        status = atomic_write(&file, text.data, text.length, e);
+    if (status == BLEMISH_OK)
+        status = atomic_commit(&file, e);
+    else
+        atomic_abandon(&file);
     text_free(&text);
     if (status != BLEMISH_OK) return status;
     log->file = fopen(path, "a");
@@ -40,9 +46,14 @@ BlemishStatus train_log_open(TrainLog *log, const char *path, size_t first_epoch
 
 BlemishStatus train_log_row(TrainLog *log, const EpochFigures *f, Error *e) {
     if (log->file == NULL) return BLEMISH_OK;
+    const locale_t c = newlocale(LC_NUMERIC_MASK, "C", (locale_t)0); /* the program's own may use a decimal comma */
+    if (c == (locale_t)0) return error_errno(e, "%s: cannot write the log", log->path);
+    const locale_t before = uselocale(c);
     const int n = fprintf(log->file, "%zu,%.6f,%.6f,%.6f,%.6f,%.6f,%.4f,%.4g,%.2f,%.2f\n", f->epoch + 1, f->loss,
                           f->l1_good, f->l1_bad, f->focal_map, f->focal_score, f->gradient_norm, f->lr_factor,
                           f->images_per_second, f->seconds);
+    uselocale(before);
+    freelocale(c);
     if (n < 0 || fflush(log->file) != 0) return error_errno(e, "%s: cannot write the log", log->path);
     return BLEMISH_OK;
 }

@@ -42,10 +42,12 @@ typedef struct Trainer {
     Targets targets;
     Sampler sampler;
     Draw *draws;
+    size_t batch_size; /* the recipe's, or all of a smaller epoch: no memory for images that never come */
     Batch batch;
     Cursor cursor;
     TrainLog log;
-    double epoch_start, run_start; /* seconds */
+    double loss;      /* of the last step */
+    double run_start; /* seconds */
     size_t run_first_step;
 } Trainer;
 
@@ -65,6 +67,10 @@ static BlemishStatus list_samples(Trainer *t, const Manifest *manifest, Error *e
             (*(label == BLEMISH_LABEL_GOOD ? &t->normals : &t->anomalies))++;
         }
     return BLEMISH_OK;
+}
+
+static size_t steps_of(const Trainer *t) {
+    return (sampler_epoch_length(&t->sampler) + t->batch_size - 1) / t->batch_size;
 }
 
 static size_t flips_of(const Trainer *t) {
@@ -101,7 +107,7 @@ static BlemishStatus measure_scale(Trainer *t, Error *e) {
 }
 
 static BlemishStatus open_batch(Trainer *t, Error *e) {
-    const size_t B = t->recipe->batch, n = t->g.h * t->g.w;
+    const size_t B = t->batch_size, n = t->g.h * t->g.w;
     Batch *b = &t->batch;
     b->f2 = array_new(B * t->features.size2, sizeof(float), e);
     b->f3 = array_new(B * t->features.size3, sizeof(float), e);
@@ -120,8 +126,8 @@ static BlemishStatus open_learning(Trainer *t, Error *e) {
     const Recipe *r = t->recipe;
     if (heads_initialise(t->heads, r->seed, e) || optimiser_open(&t->optimiser, &t->heads->params, e) ||
         head_params_open(&t->grads, t->g.c, r->hidden, e) ||
-        head_trainer_open(&t->head_trainer, t->engine, t->heads, &t->g, r->batch, r->align_corners, r->stop_grad != 0,
-                          e) ||
+        head_trainer_open(&t->head_trainer, t->engine, t->heads, &t->g, t->batch_size, r->align_corners,
+                          r->stop_grad != 0, e) ||
         targets_open(&t->targets, t->samples + t->normals, t->anomalies, &t->g, r, e))
         return e->status;
     t->draws = array_new(sampler_epoch_length(&t->sampler), sizeof *t->draws, e);
@@ -135,6 +141,12 @@ static BlemishStatus resume(Trainer *t, Error *e) {
     const char *path = t->settings->checkpoint;
     if (path == NULL || !t->settings->resume || access(path, F_OK) != 0) return BLEMISH_OK;
     if (checkpoint_read(path, &t->run, t->heads, &t->optimiser, &t->cursor, e)) return e->status;
+    const size_t epoch = t->cursor.epoch, step = t->cursor.step, steps = steps_of(t);
+    if (epoch + (step > 0) > t->recipe->epochs || step >= steps || t->optimiser.steps != epoch * steps + step)
+        return error_set(e, BLEMISH_ERROR_FORMAT,
+                         "%s: numbers: found epoch %zu, step %zu, total %" PRIu64
+                         ", expected a place in %zu x %zu steps",
+                         path, epoch, step, t->optimiser.steps, t->recipe->epochs, steps);
     memcpy(t->sampler.shown, t->cursor.shown, t->normals * sizeof *t->sampler.shown);
     return BLEMISH_OK;
 }
@@ -198,9 +210,17 @@ static void fill_batch(Trainer *t, const Draw *draws, size_t images) {
     for (size_t s = 0; s < 2 * images; s++) fill_sample(t, s, draws[s % images]);
 }
 
-static BlemishStatus run_step(Trainer *t, const Draw *draws, size_t images, LossTerms *terms, Error *e) {
+static BlemishStatus diverged(const Trainer *t, const char *what, double found, Error *e) {
+    return error_set(e, BLEMISH_ERROR_ARGUMENT,
+                     "training: the %s became %g at step %" PRIu64 "; try lower learning rates", what, found,
+                     global_step(t) + 1);
+}
+
+static BlemishStatus run_step(Trainer *t, const Draw *draws, size_t images, Error *e) {
+    const double start = now_seconds();
     const Recipe *r = t->recipe;
     Batch *b = &t->batch;
+    LossTerms terms;
     fill_batch(t, draws, images);
     const HeadBatch batch = {.images = images,
                              .f2 = b->f2,
@@ -217,17 +237,16 @@ static BlemishStatus run_step(Trainer *t, const Draw *draws, size_t images, Loss
                           .label = b->label,
                           .segmented = b->segmented,
                           .weight = t->targets.weights ? b->weight : NULL};
-    loss_terms(&in, terms, b->dmap, b->dscore);
-    if (!isfinite(terms->total))
-        return error_set(e, BLEMISH_ERROR_ARGUMENT,
-                         "training: the loss became %g at step %" PRIu64 "; try lower "
-                         "learning rates",
-                         terms->total, global_step(t) + 1);
+    loss_terms(&in, &terms, b->dmap, b->dscore);
+    if (!isfinite(terms.total)) return diverged(t, "loss", terms.total, e);
     if (head_trainer_backward(t->head_trainer, &batch, b->dmap, b->dscore, &t->grads, e)) return e->status;
-    const double figures[7] = {terms->total,       terms->l1_good,           terms->l1_bad, terms->focal_map,
-                               terms->focal_score, gradient_norm(&t->grads), (double)images};
-    for (size_t i = 0; i < 7; i++) t->cursor.sums[i] += figures[i];
+    const double norm = gradient_norm(&t->grads);
+    if (!isfinite(norm)) return diverged(t, "gradient", norm, e);
     optimiser_step(&t->optimiser, &t->heads->params, &t->grads, r, r->clip, learning_rate_factor(r, t->cursor.epoch));
+    t->loss = terms.total;
+    const double figures[8] = {terms.total,       terms.l1_good, terms.l1_bad,   terms.focal_map,
+                               terms.focal_score, norm,          (double)images, now_seconds() - start};
+    for (size_t i = 0; i < 8; i++) t->cursor.sums[i] += figures[i];
     return BLEMISH_OK;
 }
 
@@ -239,7 +258,8 @@ static BlemishStatus save(const Trainer *t, Error *e) {
 }
 
 /* Reports; when asked to stop, writes a checkpoint first. */
-static BlemishStatus report(const Trainer *t, size_t steps, double loss, Error *e) {
+static BlemishStatus report(const Trainer *t, Error *e) {
+    const size_t steps = steps_of(t);
     const BlemishTrainSettings *s = t->settings;
     if (s->progress == NULL) return BLEMISH_OK;
     const size_t done = t->cursor.epoch * steps + t->cursor.step, total = t->recipe->epochs * steps;
@@ -251,18 +271,18 @@ static BlemishStatus report(const Trainer *t, size_t steps, double loss, Error *
                                .total = total,
                                .epoch = t->cursor.epoch + (done < total),
                                .epochs = t->recipe->epochs,
-                               .loss = loss,
+                               .loss = t->loss,
                                .items_per_second = rate * images,
                                .seconds_left = rate > 0 ? (double)(total - done) / rate : -1};
     if (s->progress(s->progress_user, &p) == 0) return BLEMISH_OK;
     if (save(t, e)) return e->status;
-    return error_set(e, BLEMISH_ERROR_INTERRUPTED, "stopped in epoch %zu of %zu%s%s", t->cursor.epoch + 1,
-                     t->recipe->epochs, s->checkpoint ? "; to continue: " : "", s->checkpoint ? s->checkpoint : "");
+    return error_set(e, BLEMISH_ERROR_INTERRUPTED, "stopped in epoch %zu of %zu%s%s", p.epoch, p.epochs,
+                     s->checkpoint ? "; to continue: " : "", s->checkpoint ? s->checkpoint : "");
 }
 
-static BlemishStatus end_epoch(Trainer *t, size_t steps, Error *e) {
+static BlemishStatus end_epoch(Trainer *t, Error *e) {
     double *sums = t->cursor.sums;
-    const double n = (double)steps, seconds = now_seconds() - t->epoch_start;
+    const double n = (double)steps_of(t), seconds = sums[7];
     const EpochFigures figures = {.epoch = t->cursor.epoch,
                                   .loss = sums[0] / n,
                                   .l1_good = sums[1] / n,
@@ -271,7 +291,7 @@ static BlemishStatus end_epoch(Trainer *t, size_t steps, Error *e) {
                                   .focal_score = sums[4] / n,
                                   .gradient_norm = sums[5] / n,
                                   .lr_factor = learning_rate_factor(t->recipe, t->cursor.epoch),
-                                  .images_per_second = sums[6] / seconds,
+                                  .images_per_second = sums[6] / fmax(seconds, 1e-9),
                                   .seconds = seconds};
     memset(sums, 0, sizeof t->cursor.sums);
     memcpy(t->cursor.shown, t->sampler.shown, t->normals * sizeof *t->cursor.shown);
@@ -284,29 +304,26 @@ static BlemishStatus end_epoch(Trainer *t, size_t steps, Error *e) {
 }
 
 static BlemishStatus run_epoch(Trainer *t, Error *e) {
-    const size_t length = sampler_epoch_length(&t->sampler), batch = t->recipe->batch;
-    const size_t steps = (length + batch - 1) / batch;
-    LossTerms terms = {.total = NAN};
+    const size_t length = sampler_epoch_length(&t->sampler), batch = t->batch_size, steps = steps_of(t);
     if (sampler_epoch(&t->sampler, t->cursor.epoch, t->draws, e)) return e->status;
-    t->epoch_start = now_seconds();
-    if (t->run_start == 0) {
-        t->run_start = t->epoch_start;
-        t->run_first_step = t->cursor.epoch * steps + t->cursor.step;
-    }
     while (t->cursor.step < steps) {
-        if (report(t, steps, terms.total, e)) return e->status;
+        if (report(t, e)) return e->status;
         const size_t first = t->cursor.step * batch, images = length - first < batch ? length - first : batch;
-        if (run_step(t, t->draws + first, images, &terms, e)) return e->status;
+        if (run_step(t, t->draws + first, images, e)) return e->status;
         t->cursor.step++;
     }
-    if (end_epoch(t, steps, e)) return e->status;
-    return report(t, steps, terms.total, e);
+    return end_epoch(t, e);
 }
 
 static BlemishStatus run_epochs(Trainer *t, Error *e) {
-    if (train_log_open(&t->log, t->settings->log_csv, t->cursor.epoch, e) == BLEMISH_OK)
+    t->loss = NAN;
+    t->run_start = now_seconds();
+    t->run_first_step = t->cursor.epoch * steps_of(t) + t->cursor.step;
+    if (train_log_open(&t->log, t->settings->log_csv, t->cursor.epoch, e) == BLEMISH_OK) {
         while (t->cursor.epoch < t->recipe->epochs && run_epoch(t, e) == BLEMISH_OK) {
         }
+        if (e->status == BLEMISH_OK) report(t, e);
+    }
     const BlemishStatus status = e->status;
     Error close_error = {0};
     if (train_log_close(&t->log, &close_error) && status == BLEMISH_OK) *e = close_error;
@@ -331,14 +348,26 @@ static void name_backbone(const Trunk *trunk, char out[64]) {
     snprintf(out, 64, "%s %016" PRIx64, trunk->backbone, hash);
 }
 
+/* A path that cannot be written is an error before the work, not after it. */
+static BlemishStatus check_writable(const char *path, Error *e) {
+    AtomicFile file;
+    if (path == NULL) return BLEMISH_OK;
+    if (atomic_open(&file, path, e)) return e->status;
+    atomic_abandon(&file);
+    return BLEMISH_OK;
+}
+
 static BlemishStatus train_all(Trainer *t, const Manifest *manifest, Error *e) {
     const Recipe *r = t->recipe;
     const bool supervised = r->regime == REGIME_SUPERVISED;
-    if (geometry_make(&t->g, r->height, r->width, t->trunk->c2, t->trunk->c3, e) ||
+    if (check_writable(t->settings->checkpoint, e) || check_writable(t->settings->log_csv, e) ||
+        geometry_make(&t->g, r->height, r->width, t->trunk->c2, t->trunk->c3, e) ||
         heads_open(t->heads, t->g.c, r->hidden, e) || list_samples(t, manifest, e) ||
         sampler_open(&t->sampler, t->normals, t->anomalies, supervised, r->flips != 0, r->seed, e) ||
         engine_open(&t->engine, t->settings->threads, e))
         return e->status;
+    const size_t length = sampler_epoch_length(&t->sampler);
+    t->batch_size = r->batch < length ? r->batch : length;
     t->heads->icpr = r->variant == VARIANT_ICPR;
     const int before = engine_enter(t->engine);
     if (open_features(t, e) == BLEMISH_OK && measure_scale(t, e) == BLEMISH_OK && open_learning(t, e) == BLEMISH_OK &&
@@ -356,7 +385,10 @@ BlemishStatus train_run(Heads *heads, const Trunk *trunk, const Manifest *manife
     *heads = (Heads){0};
     name_backbone(trunk, backbone);
     recipe_json(recipe, &json);
-    if (json.failed) return error_set(e, BLEMISH_ERROR_MEMORY, "out of memory");
+    if (json.failed) {
+        text_free(&json);
+        return error_set(e, BLEMISH_ERROR_MEMORY, "out of memory");
+    }
     Trainer t = {.trunk = trunk,
                  .recipe = recipe,
                  .settings = settings,
@@ -365,9 +397,9 @@ BlemishStatus train_run(Heads *heads, const Trunk *trunk, const Manifest *manife
     train_all(&t, manifest, e);
     trainer_close(&t);
     text_free(&json);
-    if (e->status == BLEMISH_OK)
-        recipe->feature_scale = (double)heads->feature_scale;
-    else
+    if (e->status != BLEMISH_OK)
         heads_close(heads);
+    else if (!(recipe->feature_scale > 0))
+        recipe->feature_scale = (double)heads->feature_scale;
     return e->status;
 }
