@@ -156,7 +156,7 @@ grep -q "resnet18" out && grep -q "^metrics" out || fail "info: $(cat out)"
 expect 0 info m.blemish --json
 cp out info.json
 json info.json 'v["height"] == 64 and v["width"] == 64 and v["regime"] == "supervised" and
-    v["header"]["recipe"]["epochs"] == 3 and "i_auroc" in v["header"]["metrics"]'
+    v["header"]["recipe"]["train"]["epochs"] == 3 and "i_auroc" in v["header"]["metrics"]'
 
 echo "interrupted training"
 long=("${recipe[@]}" --epochs 60 --checkpoint-every 7)
