@@ -162,6 +162,20 @@ typedef struct BlemishSessionCost {
 } BlemishSessionCost;
 BLEMISH_API BlemishSessionCost blemish_session_cost(const BlemishSession *session);
 
+/* ---- progress -------------------------------------------------------------------------------------------- */
+
+typedef struct BlemishProgress {
+    const char *stage;     /* "check", "features", "train", "evaluate", "synth", "download" */
+    size_t done, total;    /* steps of this stage */
+    size_t epoch, epochs;  /* training only, else 0 */
+    double loss;           /* mean loss of the last step; NaN outside training */
+    double items_per_second;
+    double seconds_left;   /* estimate for this stage; negative while unknown */
+} BlemishProgress;
+
+/* Called often, from the calling thread. Return 0 to go on, non-zero to stop cleanly. */
+typedef int (*BlemishProgressFn)(void *user, const BlemishProgress *progress);
+
 /* ---- data sets ------------------------------------------------------------------------------------------- */
 
 typedef struct BlemishDataset BlemishDataset;
@@ -171,27 +185,70 @@ typedef enum BlemishSplit { BLEMISH_SPLIT_TRAIN = 0, BLEMISH_SPLIT_TEST = 1 } Bl
 
 typedef struct BlemishSample {
     const char *path;
-    const char *mask_path; /* NULL where there is none */
+    const char *mask_path; /* NULL where there is none: an image, a folder of them, or a file of polygons */
     const char *type;      /* defect type as the layout names it ("MT_Crack", "good"); never NULL */
     BlemishLabel label;
     BlemishSplit split;
 } BlemishSample;
 
 typedef struct BlemishDatasetSettings {
-    const char *layout;   /* "auto" (default), "mvtec", "magnetic-tile", "folder", "csv" */
+    const char *layout;   /* "auto" (default), "mvtec", "visa", "ksdd2", "sensum", "magnetic-tile", "folder", "csv" */
     const char *category; /* for layouts of several categories; default NULL: the only one, or dir itself */
     double test_fraction; /* of each type, for layouts without a split of their own; default 0.4 */
-    uint64_t seed;        /* of that split; default 0 */
+    uint64_t seed;        /* of that split and of the masks kept; default 0 */
+    int64_t mask_count;   /* masks kept in the training split; default -1: all. The other images of defects are then */
+    double mask_ratio;    /* known by their label only. Or the part of them that is kept, in [0, 1]; default 1: all */
+    int fold;             /* 0 (default) to 2: which third SensumSODF is tested on; 0 for the other layouts */
+    int tolerant;         /* 1: what a CSV names twice, or that is not there, is left to blemish_dataset_check;
+                           * default 0: refused */
 } BlemishDatasetSettings;
 
 BLEMISH_API void blemish_dataset_defaults(BlemishDatasetSettings *settings);
-/* path is a folder, or a .csv manifest (path,label,mask,split). settings may be NULL. */
+/* path is a folder, or a .csv manifest (path,label,mask,split). settings may be NULL. docs/data.md tells the layouts. */
 BLEMISH_API BlemishStatus blemish_dataset_open(BlemishDataset **out, const char *path,
                                                const BlemishDatasetSettings *settings);
 BLEMISH_API size_t blemish_dataset_count(const BlemishDataset *dataset);
 BLEMISH_API BlemishSample blemish_dataset_sample(const BlemishDataset *dataset, size_t index);
 /* The layout that was read ("magnetic-tile", ...). */
 BLEMISH_API const char *blemish_dataset_layout(const BlemishDataset *dataset);
+
+typedef enum BlemishProblemKind {
+    BLEMISH_PROBLEM_IMAGE_UNREADABLE, /* not there, or not an image */
+    BLEMISH_PROBLEM_MASK_UNREADABLE,
+    BLEMISH_PROBLEM_MASK_EMPTY,   /* of a defective image, which is then known by its label only */
+    BLEMISH_PROBLEM_MASK_OF_GOOD, /* a good image has a mask that is not empty; it is not used */
+    BLEMISH_PROBLEM_MASK_SIZE,    /* another size than the image: it is resized */
+    BLEMISH_PROBLEM_REPEATED,     /* the same image twice in one split */
+    BLEMISH_PROBLEM_LEAKED,       /* the same image in both splits */
+    BLEMISH_PROBLEM_KINDS
+} BlemishProblemKind;
+
+typedef struct BlemishProblem {
+    BlemishProblemKind kind;
+    const char *text; /* one line that begins with the file's path */
+} BlemishProblem;
+
+typedef struct BlemishSizeCount {
+    size_t width, height, count; /* images of that size, pixels */
+} BlemishSizeCount;
+
+/* What reading every file of a data set found. Arrays of two are by BlemishSplit. */
+typedef struct BlemishDataReport {
+    size_t images[2], good[2], defects[2], unknown[2];
+    size_t masks[2];      /* defective images with a mask */
+    size_t score_only[2]; /* defective images without: they say what the score should be and nothing of the map */
+    const BlemishSizeCount *sizes; /* the most frequent first */
+    size_t size_count;
+    const BlemishProblem *problems; /* by kind, then by path */
+    size_t problem_count, problem_counts[BLEMISH_PROBLEM_KINDS];
+} BlemishDataReport;
+
+/* "mask-empty": the kind in a word; NULL past the last kind. */
+BLEMISH_API const char *blemish_problem_name(BlemishProblemKind kind);
+/* Decodes every image and mask. A problem is no failure. Pointers in the report belong to the data set until its next
+ * check or close. progress may be NULL. */
+BLEMISH_API BlemishStatus blemish_dataset_check(BlemishDataset *dataset, BlemishDataReport *report,
+                                                BlemishProgressFn progress, void *progress_user);
 BLEMISH_API const char *blemish_dataset_error(const BlemishDataset *dataset);
 BLEMISH_API void blemish_dataset_close(BlemishDataset *dataset);
 
@@ -212,18 +269,6 @@ BLEMISH_API int blemish_recipe_key(const BlemishRecipe *recipe, size_t index, co
                                    const char **help);
 BLEMISH_API const char *blemish_recipe_error(const BlemishRecipe *recipe);
 BLEMISH_API void blemish_recipe_close(BlemishRecipe *recipe);
-
-typedef struct BlemishProgress {
-    const char *stage;     /* "features", "train", "evaluate", "synth", "download" */
-    size_t done, total;    /* steps of this stage */
-    size_t epoch, epochs;  /* training only, else 0 */
-    double loss;           /* mean loss of the last step; NaN outside training */
-    double items_per_second;
-    double seconds_left;   /* estimate for this stage; negative while unknown */
-} BlemishProgress;
-
-/* Called often, from the calling thread. Return 0 to go on, non-zero to stop cleanly. */
-typedef int (*BlemishProgressFn)(void *user, const BlemishProgress *progress);
 
 typedef struct BlemishTrainSettings {
     const char *backbone;        /* default "wide_resnet50_2" */

@@ -24,6 +24,7 @@ struct BlemishSession {
 
 struct BlemishDataset {
     Manifest manifest;
+    Check check; /* the last one's */
     bool open;
     Error error;
 };
@@ -53,7 +54,7 @@ BlemishStatus error_null(Error *e, const char *name);
 typedef struct Judged {
     const Sample *sample;
     BlemishImage image;
-    uint8_t *mask; /* 0 or 1 at the network's input size; NULL without a mask */
+    uint8_t *mask; /* 0 or 1 at the network's input size; NULL without a mask, or with an empty one */
     BlemishResult result;
     double seconds; /* decode to result */
 } Judged;

@@ -1,7 +1,8 @@
 #include "api/api.h"
 
 BLEMISH_API void blemish_dataset_defaults(BlemishDatasetSettings *settings) {
-    if (settings) *settings = (BlemishDatasetSettings){.layout = "auto", .test_fraction = 0.4};
+    if (settings)
+        *settings = (BlemishDatasetSettings){.layout = "auto", .test_fraction = 0.4, .mask_count = -1, .mask_ratio = 1};
 }
 
 BLEMISH_API BlemishStatus blemish_dataset_open(BlemishDataset **out, const char *path,
@@ -35,6 +36,24 @@ BLEMISH_API const char *blemish_dataset_layout(const BlemishDataset *d) {
     return d && d->open ? d->manifest.layout : "";
 }
 
+BLEMISH_API const char *blemish_problem_name(BlemishProblemKind kind) {
+    static const char *const names[BLEMISH_PROBLEM_KINDS] = {
+        "image-unreadable", "mask-unreadable", "mask-empty", "mask-of-good", "mask-size", "repeated", "leaked"};
+    return (unsigned)kind < BLEMISH_PROBLEM_KINDS ? names[kind] : NULL;
+}
+
+BLEMISH_API BlemishStatus blemish_dataset_check(BlemishDataset *d, BlemishDataReport *report,
+                                                BlemishProgressFn progress, void *progress_user) {
+    if (d == NULL) return BLEMISH_ERROR_ARGUMENT;
+    Error *e = error_begin(&d->error);
+    if (!d->open) return error_set(e, BLEMISH_ERROR_ARGUMENT, "data set: found one that failed to open");
+    if (report == NULL) return error_null(e, "report");
+    check_close(&d->check);
+    BlemishStatus status = manifest_check(&d->check, &d->manifest, progress, progress_user, e);
+    *report = d->check.report;
+    return status;
+}
+
 BLEMISH_API const char *blemish_dataset_error(const BlemishDataset *d) {
     return d ? d->error.text : "out of memory";
 }
@@ -42,5 +61,6 @@ BLEMISH_API const char *blemish_dataset_error(const BlemishDataset *d) {
 BLEMISH_API void blemish_dataset_close(BlemishDataset *d) {
     if (d == NULL) return;
     if (d->open) manifest_close(&d->manifest);
+    check_close(&d->check);
     array_free(d);
 }

@@ -9,23 +9,25 @@ size_t count_labelled(const Manifest *manifest, BlemishSplit split, BlemishLabel
     return n;
 }
 
-static BlemishStatus load_mask(Judged *j, const Geometry *g, Error *e) {
+static BlemishStatus load_mask(MaskReader *reader, Judged *j, const Geometry *g, Error *e) {
     BlemishImage mask;
     if (j->sample->mask_path == NULL) return BLEMISH_OK;
-    if (image_decode_mask(&mask, j->sample->mask_path, e)) return e->status;
+    if (mask_read(reader, j->sample->mask_path, j->sample->path, &mask, e)) return e->status;
+    if (mask.data == NULL) return BLEMISH_OK;
     if ((j->mask = array_new(g->height * g->width, sizeof *j->mask, e)) != NULL)
         mask_resize_nearest(mask.data, mask.height, mask.width, j->mask, g->height, g->width);
     image_free(&mask);
     return j->mask ? BLEMISH_OK : e->status;
 }
 
-static BlemishStatus judge(Session *session, const Sample *sample, JudgedFn each, void *user, Error *e) {
+static BlemishStatus judge(Session *session, MaskReader *reader, const Sample *sample, JudgedFn each, void *user,
+                           Error *e) {
     Judged j = {.sample = sample};
     double start = now_seconds();
     if (image_decode(&j.image, sample->path, e)) return e->status;
     BlemishStatus status = session_run(session, &j.image, 1, &j.result, e);
     j.seconds = now_seconds() - start;
-    if (status == BLEMISH_OK) status = load_mask(&j, &session->model->geometry, e);
+    if (status == BLEMISH_OK) status = load_mask(reader, &j, &session->model->geometry, e);
     if (status == BLEMISH_OK) status = each(user, &j, e);
     array_free(j.mask);
     image_free(&j.image);
@@ -40,16 +42,20 @@ BlemishStatus judge_split(Session *session, const Manifest *manifest, BlemishSpl
         return error_set(e, BLEMISH_ERROR_ARGUMENT, "data set: found no %s image",
                          split == BLEMISH_SPLIT_TEST ? "test" : "training");
     double start = now_seconds();
-    for (size_t i = 0; i < manifest->count; i++) {
+    MaskReader reader = {0};
+    BlemishStatus status = BLEMISH_OK;
+    for (size_t i = 0; i < manifest->count && status == BLEMISH_OK; i++) {
         if (manifest->samples[i].split != split) continue;
-        if (judge(session, &manifest->samples[i], each, user, e)) return e->status;
+        status = judge(session, &reader, &manifest->samples[i], each, user, e);
+        if (status != BLEMISH_OK) break;
         p.done++;
         double seconds = now_seconds() - start;
         p.items_per_second = seconds > 0 ? (double)p.done / seconds : 0;
         p.seconds_left = seconds * (double)(p.total - p.done) / (double)p.done;
         if (progress && progress(progress_user, &p))
-            return error_set(e, BLEMISH_ERROR_INTERRUPTED, "evaluation: stopped after %zu of %zu images", p.done,
-                             p.total);
+            status =
+                error_set(e, BLEMISH_ERROR_INTERRUPTED, "evaluation: stopped after %zu of %zu images", p.done, p.total);
     }
-    return BLEMISH_OK;
+    mask_reader_close(&reader);
+    return status;
 }

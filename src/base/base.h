@@ -113,6 +113,12 @@ void atomic_abandon(AtomicFile *f);
 /* All at once. */
 BlemishStatus atomic_write_file(const char *path, const void *bytes, size_t length, Error *e);
 
+/* ---- files read whole ------------------------------------------------------------------------------------ */
+
+/* The content of a regular file and a terminating zero after it: *bytes is freed by array_free. `expected` says in
+ * messages what it should be ("an image file"). */
+BlemishStatus file_read(const char *path, const char *expected, uint8_t **bytes, size_t *size, Error *e);
+
 /* ---- time ------------------------------------------------------------------------------------------------ */
 
 /* Seconds of the monotonic clock. */

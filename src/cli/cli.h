@@ -32,6 +32,8 @@ double seconds_now(void);
 
 /* From now on the first SIGINT or SIGTERM makes progress_show ask for a stop; the second one terminates at once. */
 void stop_on_signals(void);
+/* A signal was caught since. */
+bool stop_requested(void);
 
 /* ---- data.c: the options that name a data set ------------------------------------------------------------ */
 

@@ -10,11 +10,11 @@
 
 static const double terminal_interval = 0.1, plain_interval = 5; // seconds
 
-static volatile sig_atomic_t stop_requested;
+static volatile sig_atomic_t stop_flag;
 
 static void on_signal(int number) {
     (void)number;
-    stop_requested = 1;
+    stop_flag = 1;
     signal(SIGINT, SIG_DFL);
     signal(SIGTERM, SIG_DFL);
 }
@@ -24,6 +24,10 @@ void stop_on_signals(void) {
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+}
+
+bool stop_requested(void) {
+    return stop_flag != 0;
 }
 
 double seconds_now(void) {
@@ -102,7 +106,7 @@ static void draw(ProgressBar *bar, const BlemishProgress *p) {
 
 int progress_show(void *user, const BlemishProgress *p) {
     ProgressBar *bar = user;
-    if (bar->quiet) return stop_requested;
+    if (bar->quiet) return stop_flag;
     bool new_stage = strncmp(bar->stage, p->stage, sizeof bar->stage - 1) != 0;
     bool last = p->done == p->total && (!p->epochs || p->epoch == p->epochs);
     double now = seconds_now(), interval = bar->terminal ? terminal_interval : plain_interval;
@@ -114,5 +118,5 @@ int progress_show(void *user, const BlemishProgress *p) {
         draw(bar, p);
         bar->drawn = now;
     }
-    return stop_requested;
+    return stop_flag;
 }

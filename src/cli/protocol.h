@@ -27,7 +27,8 @@ typedef struct Run {
 } Run;
 
 typedef struct Protocol {
-    DataOptions data;
+    const char *data; /* the folder or manifest */
+    BlemishDatasetSettings settings; /* its layout and split; the rest is set for each run */
     const char *set;  /* the recipe's name without folder and ending: where published figures are looked up */
     const char *name; /* of the only category, where it has none of its own */
     const char *out, *backbone, *weights;
@@ -47,7 +48,8 @@ extern const struct ProtocolMetric {
     const char *key, *title;
 } protocol_metrics[PROTOCOL_METRICS];
 
-const char *protocol_category(const Protocol *p, const Run *run);
+/* What a category (an index into the list) is called. */
+const char *protocol_category(const Protocol *p, size_t category);
 
 /* ---- protocol_run.c -------------------------------------------------------------------------------------- */
 /* Trains and evaluates unless metrics.json of the same identity is there already; fills run->values and run->done. A

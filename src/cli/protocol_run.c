@@ -17,8 +17,8 @@ const struct ProtocolMetric protocol_metrics[PROTOCOL_METRICS] = {{"i_auroc", "I
                                                                   {"aupro", "AUPRO"},
                                                                   {"seg_i_auroc", "seg-I-AUROC"}};
 
-const char *protocol_category(const Protocol *p, const Run *run) {
-    return p->categories[run->category] ? p->categories[run->category] : p->name;
+const char *protocol_category(const Protocol *p, size_t category) {
+    return p->categories[category] ? p->categories[category] : p->name;
 }
 
 bool protocol_write(const char *path, const char *text, size_t length) {
@@ -74,10 +74,10 @@ static json_t *make_identity(const Protocol *p, const Run *run, const BlemishDat
     json_t *keys = json_object();
     for (size_t i = 0; blemish_recipe_key(recipe, i, &key, value, &help); i++)
         json_object_set_new(keys, key, json_string(value));
-    snprintf(listing, sizeof listing, "%016" PRIx64, hash_listing(dataset, p->data.path));
+    snprintf(listing, sizeof listing, "%016" PRIx64, hash_listing(dataset, p->data));
     return json_pack("{s:s, s:o, s:s, s:o, s:o, s:s, s:i, s:s, s:I}", "version", blemish_version(), "recipe", keys, //
                      "backbone", p->backbone, "weights", json_text(p->weights ? p->weights : ""),                  //
-                     "category", json_text(protocol_category(p, run)), "masks", p->masks[run->masks].label,        //
+                     "category", json_text(protocol_category(p, run->category)), "masks", p->masks[run->masks].label,        //
                      "fold", p->folds[run->fold], "listing", listing, "images",
                      (json_int_t)blemish_dataset_count(dataset));
 }
@@ -116,9 +116,9 @@ typedef struct Folder {
 /* "OUT/runs/capsule-all-base-fold0-seed0": characters that are awkward in file names become '_'. */
 static int make_folder(const Protocol *p, const Run *run, Folder *f) {
     char name[256];
-    int length = snprintf(name, sizeof name, "%s-%s-%s-fold%d-seed%zu", protocol_category(p, run),
+    int length = snprintf(name, sizeof name, "%s-%s-%s-fold%d-seed%zu", protocol_category(p, run->category),
                           p->masks[run->masks].label, p->variations[run->variation].name, p->folds[run->fold], run->seed);
-    if (length >= (int)sizeof name) return fail("%s: the category's name is too long", protocol_category(p, run));
+    if (length >= (int)sizeof name) return fail("%s: the category's name is too long", protocol_category(p, run->category));
     for (char *c = name; *c; c++) {
         if ((unsigned char)*c <= ' ' || strchr("/\\%:*?\"<>|", *c)) *c = '_';
     }
@@ -185,20 +185,30 @@ static int train_and_evaluate(const Protocol *p, Run *run, const BlemishDataset 
     return code;
 }
 
+static BlemishDataset *open_data(const Protocol *p, const Run *run) {
+    BlemishDatasetSettings settings = p->settings;
+    BlemishDataset *dataset;
+    settings.category = p->categories[run->category];
+    settings.fold = p->folds[run->fold];
+    settings.mask_ratio = p->masks[run->masks].ratio;
+    settings.mask_count = p->masks[run->masks].count;
+    if (!blemish_dataset_open(&dataset, p->data, &settings)) return dataset;
+    fail("%s", dataset ? blemish_dataset_error(dataset) : "memory is short");
+    blemish_dataset_close(dataset);
+    return NULL;
+}
+
 int protocol_run(const Protocol *p, Run *run, ProgressBar *bar, bool *stopped) {
     Folder folder;
-    DataOptions data = p->data;
     char seed[24];
-    data.category = p->categories[run->category];
-    data.fold = (uint64_t)p->folds[run->fold];
-    data.mask_ratio = p->masks[run->masks].ratio;
-    data.mask_count = p->masks[run->masks].count;
+    BlemishRecipe *recipe = p->variations[run->variation].recipe;
     snprintf(seed, sizeof seed, "%zu", run->seed);
-    if (blemish_recipe_set(p->variations[run->variation].recipe, "train.seed", seed)) return fail("seed %s", seed);
+    if (blemish_recipe_set(recipe, "train.seed", seed)) return fail("%s", blemish_recipe_error(recipe));
     int code = make_folder(p, run, &folder);
-    BlemishDataset *dataset = code ? NULL : data_open(&data);
+    BlemishDataset *dataset = code ? NULL : open_data(p, run);
     json_t *identity = dataset ? make_identity(p, run, dataset) : NULL;
-    if (!code && !identity) code = dataset ? fail("memory is short") : EXIT_FAILED;
+    if (!code && !dataset) code = EXIT_FAILED;
+    if (!code && !identity) code = fail("memory is short");
     if (!code && !load_metrics(folder.metrics, identity, run))
         code = train_and_evaluate(p, run, dataset, &folder, identity, bar, stopped);
     run->done = !code;

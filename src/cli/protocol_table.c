@@ -16,8 +16,8 @@ typedef struct Row {
     Figure figures[PROTOCOL_METRICS];
 } Row;
 
-/* Mean of a metric over the folds, and over the categories where category is category_count, of one seed; NaN unless
- * all of these runs are done. */
+/* Mean of a metric over the folds, and over the categories where category is category_count, of one seed
+ * whose runs are all done. */
 static double seed_value(const Protocol *p, size_t category, size_t masks, size_t variation, size_t seed,
                          size_t metric) {
     double sum = 0;
@@ -26,7 +26,6 @@ static double seed_value(const Protocol *p, size_t category, size_t masks, size_
         const Run *r = &p->runs[i];
         if (r->masks != masks || r->variation != variation || r->seed != seed) continue;
         if (category < p->category_count && r->category != category) continue;
-        if (!r->done) return NAN;
         sum += r->values[metric];
         count++;
     }
@@ -44,8 +43,7 @@ static bool seed_done(const Protocol *p, size_t category, size_t masks, size_t v
 
 static Row make_row(const Protocol *p, size_t category, size_t masks, size_t variation) {
     Row row = {.category = category == p->category_count   ? "mean"
-                           : p->categories[category] ? p->categories[category]
-                                                     : p->name,
+                                                          : protocol_category(p, category),
                .masks = p->masks[masks].label,
                .variation = p->variations[variation].name,
                .source = "blemish"};

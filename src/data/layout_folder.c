@@ -1,5 +1,5 @@
 /* A plain folder: good/, defect/ and masks/, the last two optional. Masks have their image's name, with or without
- * "_mask" before the extension. */
+ * "_mask" before the extension; they may be polygons in .json or .txt files. */
 #include "data/layout.h"
 
 #include <stdlib.h>
@@ -12,6 +12,19 @@ static bool matches(const char *path) {
     return found;
 }
 
+static BlemishStatus find_any_mask(const char *masks, const char *name, char **mask, Error *e) {
+    static const char *const drawn[] = {"json", "txt"};
+    BlemishStatus status = find_mask(masks, name, stem_length(name), mask, e);
+    for (size_t i = 0; i < 2 && status == BLEMISH_OK && *mask == NULL; i++) {
+        *mask = path_format(e, "%s/%.*s.%s", masks, stem_length(name), name, drawn[i]);
+        if (*mask == NULL) return e->status;
+        if (is_file(*mask)) break;
+        free(*mask);
+        *mask = NULL;
+    }
+    return status;
+}
+
 static BlemishStatus read_part(Manifest *m, const char *root, const char *part, BlemishLabel label, Error *e) {
     char *folder = path_format(e, "%s/%s", root, part), *masks = path_format(e, "%s/masks", root);
     BlemishStatus status = folder && masks ? BLEMISH_OK : e->status;
@@ -21,7 +34,7 @@ static BlemishStatus read_part(Manifest *m, const char *root, const char *part, 
         const char *name = files.names[i];
         if (!is_image_name(name)) continue;
         Sample sample = {.type = (char *)part, .label = label, .split = SPLIT_UNSET};
-        if (label == BLEMISH_LABEL_DEFECT) status = find_mask(masks, name, stem_length(name), &sample.mask_path, e);
+        if (label == BLEMISH_LABEL_DEFECT) status = find_any_mask(masks, name, &sample.mask_path, e);
         if (status == BLEMISH_OK) {
             sample.path = path_format(e, "%s/%s", folder, name);
             status = sample.path ? manifest_add(m, &sample, e) : e->status;
@@ -35,9 +48,10 @@ static BlemishStatus read_part(Manifest *m, const char *root, const char *part, 
     return status;
 }
 
-static BlemishStatus read_all(Manifest *m, const char *path, Error *e) {
+static BlemishStatus read_all(Manifest *m, const char *path, const BlemishDatasetSettings *settings, Error *e) {
+    (void)settings;
     BlemishStatus status = read_part(m, path, "good", BLEMISH_LABEL_GOOD, e);
     return status == BLEMISH_OK ? read_part(m, path, "defect", BLEMISH_LABEL_DEFECT, e) : status;
 }
 
-const Layout layout_folder = {"folder", "good", matches, read_all};
+const Layout layout_folder = {"folder", "good", matches, read_all, 0};

@@ -20,13 +20,12 @@ static bool matches(const char *path) {
 }
 
 static BlemishStatus read_image(Manifest *m, const char *folder, const char *name, const char *type, Error *e) {
-    /* The sound tiles' masks are all black. */
     bool good = strcmp(type, "MT_Free") == 0;
     Sample sample = {.type = (char *)(good ? "good" : type),
                      .label = good ? BLEMISH_LABEL_GOOD : BLEMISH_LABEL_DEFECT,
                      .split = SPLIT_UNSET};
     char *mask = path_format(e, "%s/%.*s.png", folder, stem_length(name), name);
-    if (!good && mask && is_file(mask)) sample.mask_path = mask;
+    if (mask && is_file(mask)) sample.mask_path = mask;
     sample.path = path_format(e, "%s/%s", folder, name);
     BlemishStatus status = sample.path && mask ? manifest_add(m, &sample, e) : e->status;
     free(sample.path);
@@ -45,7 +44,8 @@ static BlemishStatus read_type(Manifest *m, const char *folder, const char *type
     return status;
 }
 
-static BlemishStatus read_all(Manifest *m, const char *path, Error *e) {
+static BlemishStatus read_all(Manifest *m, const char *path, const BlemishDatasetSettings *settings, Error *e) {
+    (void)settings;
     Listing folders;
     BlemishStatus status = listing_open(&folders, path, LIST_FOLDERS, e);
     for (size_t i = 0; status == BLEMISH_OK && i < folders.count; i++) {
@@ -58,4 +58,4 @@ static BlemishStatus read_all(Manifest *m, const char *path, Error *e) {
     return status;
 }
 
-const Layout layout_magnetic_tile = {"magnetic-tile", "MT_*/Imgs", matches, read_all};
+const Layout layout_magnetic_tile = {"magnetic-tile", "MT_*/Imgs", matches, read_all, 0};

@@ -1,5 +1,6 @@
-/* MVTec AD (Bergmann et al. 2019) and BTAD: train/good, test/<type>, ground_truth/<type>/<name>_mask.png, with
- * "ok" for "good" in BTAD. Beyond the published sets, train may hold defects too, with masks in the same place. */
+/* MVTec AD (Bergmann et al. 2019), MVTec LOCO and BTAD: train/good, test/<type>, ground_truth/<type>/<name>_mask.png;
+ * in LOCO a folder ground_truth/<type>/<name> of several masks, in BTAD "ok" for "good". Beyond the published sets,
+ * train may hold defects too, with masks in the same place. */
 #include "data/layout.h"
 
 #include <stdlib.h>
@@ -38,9 +39,12 @@ static BlemishStatus find_ground_truth(const char *root, const char *split, cons
     char *folder = path_format(e, "%s/ground_truth/%s", root, type);
     char *several = path_format(e, "%s/ground_truth/%s/%.*s", root, type, length, name);
     BlemishStatus status = folder && several ? BLEMISH_OK : e->status;
-    if (status == BLEMISH_OK && is_folder(several))
-        status = error_set(e, BLEMISH_ERROR_UNSUPPORTED, "%s: found a folder, expected one mask file", several);
-    if (status == BLEMISH_OK) status = find_mask(folder, name, length, mask, e);
+    if (status == BLEMISH_OK && is_folder(several)) {
+        *mask = several;
+        several = NULL;
+    } else if (status == BLEMISH_OK) {
+        status = find_mask(folder, name, length, mask, e);
+    }
     if (*mask && strcmp(split, "train") == 0) status = refuse_shared_name(root, type, name, e);
     free(folder);
     free(several);
@@ -56,7 +60,7 @@ static BlemishStatus read_type(Manifest *m, const char *root, const char *split,
         Sample sample = {.type = (char *)(is_good(type) ? "good" : type),
                          .label = is_good(type) ? BLEMISH_LABEL_GOOD : BLEMISH_LABEL_DEFECT,
                          .split = strcmp(split, "test") == 0 ? BLEMISH_SPLIT_TEST : BLEMISH_SPLIT_TRAIN};
-        if (!is_good(type)) status = find_ground_truth(root, split, type, files.names[i], &sample.mask_path, e);
+        status = find_ground_truth(root, split, type, files.names[i], &sample.mask_path, e);
         if (status == BLEMISH_OK) {
             sample.path = path_format(e, "%s/%s", folder, files.names[i]);
             status = sample.path ? manifest_add(m, &sample, e) : e->status;
@@ -81,9 +85,10 @@ static BlemishStatus read_split(Manifest *m, const char *root, const char *split
     return status;
 }
 
-static BlemishStatus read_all(Manifest *m, const char *path, Error *e) {
+static BlemishStatus read_all(Manifest *m, const char *path, const BlemishDatasetSettings *settings, Error *e) {
+    (void)settings;
     BlemishStatus status = read_split(m, path, "train", e);
     return status == BLEMISH_OK ? read_split(m, path, "test", e) : status;
 }
 
-const Layout layout_mvtec = {"mvtec", "train/good or train/ok", matches, read_all};
+const Layout layout_mvtec = {"mvtec", "train/good or train/ok", matches, read_all, 0};

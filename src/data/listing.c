@@ -44,6 +44,26 @@ char *path_format(Error *e, const char *format, ...) {
     return NULL;
 }
 
+BlemishStatus path_split(const char *path, char **folder, char **name, Error *e) {
+    const char *slash = strrchr(path, '/'), *last = slash ? slash + 1 : path;
+    char *resolved = NULL;
+    *folder = *name = NULL;
+    if (*last == 0 || strcmp(last, ".") == 0 || strcmp(last, "..") == 0) {
+        if ((resolved = realpath(path, NULL)) == NULL) return error_errno(e, "%s", path);
+        path = resolved;
+        slash = strrchr(path, '/');
+        last = slash + 1;
+    }
+    *folder = slash ? path_format(e, "%.*s", slash == path ? 1 : (int)(slash - path), path) : path_format(e, ".");
+    *name = path_format(e, "%s", last);
+    free(resolved);
+    if (*folder && *name) return BLEMISH_OK;
+    free(*folder);
+    free(*name);
+    *folder = *name = NULL;
+    return e->status;
+}
+
 BlemishStatus find_mask(const char *folder, const char *stem, int length, char **mask, Error *e) {
     const char *const suffixes[] = {"", "_mask"};
     for (size_t s = 0; s < 2; s++)

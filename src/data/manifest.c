@@ -6,7 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
-static const Layout *const layouts[] = {&layout_mvtec, &layout_magnetic_tile, &layout_folder, &layout_csv};
+static const Layout *const layouts[] = {&layout_mvtec,         &layout_visa,   &layout_ksdd2, &layout_sensum,
+                                        &layout_magnetic_tile, &layout_folder, &layout_csv};
 enum { LAYOUTS = sizeof layouts / sizeof *layouts };
 
 BlemishStatus manifest_add(Manifest *m, const Sample *sample, Error *e) {
@@ -20,9 +21,12 @@ BlemishStatus manifest_add(Manifest *m, const Sample *sample, Error *e) {
     Sample copy = *sample;
     copy.path = text_copy(sample->path, e);
     copy.type = text_copy(sample->type, e);
-    copy.mask_path = sample->mask_path ? text_copy(sample->mask_path, e) : NULL;
+    char *mask = sample->mask_path ? text_copy(sample->mask_path, e) : NULL;
+    bool good = sample->label == BLEMISH_LABEL_GOOD;
+    copy.mask_path = good ? NULL : mask;
+    copy.unused_mask = good ? mask : NULL;
     m->samples[m->count++] = copy; /* counted before the check, so that closing frees what there is */
-    bool whole = copy.path && copy.type && (copy.mask_path || !sample->mask_path);
+    bool whole = copy.path && copy.type && (mask || !sample->mask_path);
     return whole ? BLEMISH_OK : e->status;
 }
 
@@ -30,9 +34,11 @@ void manifest_close(Manifest *m) {
     for (size_t i = 0; i < m->count; i++) {
         free(m->samples[i].path);
         free(m->samples[i].mask_path);
+        free(m->samples[i].unused_mask);
         free(m->samples[i].type);
     }
     free(m->samples);
+    problems_close(&m->problems);
     *m = (Manifest){0};
 }
 
@@ -122,15 +128,23 @@ static BlemishStatus find_layout(const char *path, const BlemishDatasetSettings 
     return *root ? BLEMISH_OK : e->status;
 }
 
-static BlemishStatus check_samples(const Manifest *m, const char *root, Error *e) {
+static BlemishStatus check_samples(const Manifest *m, const char *root, bool tolerant, Error *e) {
     if (m->count == 0)
         return error_set(e, BLEMISH_ERROR_FORMAT, "%s: found no image, expected .jpg, .jpeg, .png, .tif or .tiff files",
                          root);
-    for (size_t i = 1; i < m->count; i++)
+    for (size_t i = 1; i < m->count && !tolerant; i++)
         if (strcmp(m->samples[i - 1].path, m->samples[i].path) == 0)
             return error_set(e, BLEMISH_ERROR_FORMAT, "%s: path: found %s twice, expected each image once", root,
                              m->samples[i].path);
     return BLEMISH_OK;
+}
+
+static BlemishStatus check_fold(const Layout *layout, int fold, Error *e) {
+    if (fold >= 0 && fold < (layout->folds ? layout->folds : 1)) return BLEMISH_OK;
+    if (layout->folds == 0)
+        return error_set(e, BLEMISH_ERROR_ARGUMENT, "fold: found %d, but the %s layout has no folds", fold,
+                         layout->name);
+    return error_set(e, BLEMISH_ERROR_ARGUMENT, "fold: found %d, expected 0 to %d", fold, layout->folds - 1);
 }
 
 BlemishStatus manifest_open(Manifest *out, const char *path, const BlemishDatasetSettings *settings, Error *e) {
@@ -138,13 +152,17 @@ BlemishStatus manifest_open(Manifest *out, const char *path, const BlemishDatase
     char *root = NULL;
     const Layout *layout = NULL;
     BlemishStatus status = find_layout(path, settings, &root, &layout, e);
-    if (status == BLEMISH_OK) status = layout->read(out, root, e);
+    if (status == BLEMISH_OK) status = check_fold(layout, settings->fold, e);
+    if (status == BLEMISH_OK) status = layout->read(out, root, settings, e);
     if (status == BLEMISH_OK) {
         out->layout = layout->name;
         if (out->count) qsort(out->samples, out->count, sizeof *out->samples, compare_samples);
-        status = check_samples(out, root, e);
+        status = check_samples(out, root, settings->tolerant, e);
     }
-    if (status == BLEMISH_OK) status = split_unset(out, settings->test_fraction, settings->seed, e);
+    if (status == BLEMISH_OK)
+        status = layout->folds ? split_fold(out, (size_t)layout->folds, (size_t)settings->fold, settings->seed, e)
+                               : split_unset(out, settings->test_fraction, settings->seed, e);
+    if (status == BLEMISH_OK) status = split_masks(out, settings, e);
     if (status != BLEMISH_OK) manifest_close(out);
     free(root);
     return status;

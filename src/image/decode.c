@@ -1,10 +1,6 @@
 #include "image/decode.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 BlemishStatus image_new(BlemishImage *out, size_t width, size_t height, int channels, Error *e) {
     *out = (BlemishImage){0};
@@ -71,39 +67,6 @@ int exif_orientation(const uint8_t *exif, size_t size) {
     return 1;
 }
 
-/* Reads a regular file of at least one byte. O_NONBLOCK: opening a FIFO must not wait for a writer. */
-static BlemishStatus read_whole(const char *path, uint8_t **bytes, size_t *size, Error *e) {
-    *bytes = NULL;
-    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-    if (fd < 0) return error_errno(e, "%s", path);
-    struct stat info;
-    if (fstat(fd, &info) != 0)
-        error_errno(e, "%s", path);
-    else if (!S_ISREG(info.st_mode))
-        error_set(e, BLEMISH_ERROR_IO, "%s: found %s, expected an image file", path,
-                  S_ISDIR(info.st_mode) ? "a folder" : "something that is not a regular file");
-    else if (info.st_size == 0)
-        error_set(e, BLEMISH_ERROR_FORMAT, "%s: found an empty file, expected a JPEG, PNG or TIFF image", path);
-    else
-        *bytes = array_new((size_t)info.st_size, 1, e);
-    size_t done = 0;
-    while (*bytes != NULL && done < (size_t)info.st_size) {
-        ssize_t n = read(fd, *bytes + done, (size_t)info.st_size - done);
-        if (n > 0) {
-            done += (size_t)n;
-        } else if (n == 0) { /* it shrank meanwhile */
-            break;
-        } else if (errno != EINTR) {
-            error_errno(e, "%s: cannot read", path);
-            array_free(*bytes);
-            *bytes = NULL;
-        }
-    }
-    close(fd);
-    *size = done;
-    return *bytes == NULL ? e->status : BLEMISH_OK;
-}
-
 static bool starts_with(const Encoded *file, const char *magic, size_t length) {
     return file->size >= length && memcmp(file->bytes, magic, length) == 0;
 }
@@ -112,10 +75,13 @@ static BlemishStatus decode_stored(const char *path, Wanted wanted, Decoded *out
     *out = (Decoded){.orientation = 1};
     uint8_t *bytes;
     Encoded file = {.path = path};
-    if (read_whole(path, &bytes, &file.size, e) != BLEMISH_OK) return e->status;
+    if (file_read(path, "an image file", &bytes, &file.size, e) != BLEMISH_OK) return e->status;
     file.bytes = bytes;
     BlemishStatus status;
-    if (starts_with(&file, "\xff\xd8\xff", 3))
+    if (file.size == 0)
+        status =
+            error_set(e, BLEMISH_ERROR_FORMAT, "%s: found an empty file, expected a JPEG, PNG or TIFF image", path);
+    else if (starts_with(&file, "\xff\xd8\xff", 3))
         status = jpeg_decode(&file, wanted, out, e);
     else if (starts_with(&file, "\x89PNG\r\n\x1a\n", 8))
         status = png_decode(&file, wanted, out, e);

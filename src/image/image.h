@@ -56,6 +56,13 @@ BlemishStatus mask_distance(const uint8_t *mask, size_t height, size_t width, fl
 /* Spec 6's D: (distance / largest distance of its component)^2 * 3 inside each 8-connected component, else 1. */
 BlemishStatus mask_distance_weights(const uint8_t *mask, size_t height, size_t width, float *weights, Error *e);
 
+/* ---- polygon.c ------------------------------------------------------------------------------------------- */
+/* Sets to 1 the pixels of a (height, width) mask whose centre lies inside the polygon by the even-odd rule. points are
+ * `count` pairs x, y in pixels, the origin at the picture's corner, so that the first pixel's centre is (0.5, 0.5);
+ * they may lie outside the picture, up to POLYGON_FAR. */
+#define POLYGON_FAR 1e7
+BlemishStatus polygon_fill(const double *points, size_t count, uint8_t *mask, size_t height, size_t width, Error *e);
+
 /* ---- draw.c: onto RGB images made here -------------------------------------------------------------------- */
 /* The "turbo" colour map (Mikhailov 2019) of v in [0, 1]. */
 void colour_turbo(float v, uint8_t rgb[3]);

@@ -59,6 +59,9 @@ static const struct {
     {"torch._utils._rebuild_tensor", PICKLE_REBUILD_TENSOR},
     {"torch._utils._rebuild_tensor_v2", PICKLE_REBUILD_TENSOR_V2},
     {"torch._utils._rebuild_parameter", PICKLE_REBUILD_PARAMETER},
+    {"numpy.dtype", PICKLE_NUMPY_DTYPE},
+    {"numpy.core.multiarray.scalar", PICKLE_NUMPY_SCALAR},
+    {"numpy._core.multiarray.scalar", PICKLE_NUMPY_SCALAR}, /* its name since NumPy 2 */
     {"torch.FloatStorage", PICKLE_STORAGE_TYPE + TENSOR_F32},
     {"torch.HalfStorage", PICKLE_STORAGE_TYPE + TENSOR_F16},
     {"torch.BFloat16Storage", PICKLE_STORAGE_TYPE + TENSOR_BF16},

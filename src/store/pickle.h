@@ -1,4 +1,5 @@
-/* pickle: Python's pickle format as far as torch.save writes it, read into values. Nothing is executed. */
+/* pickle: Python's pickle format as far as torch.save and lists of names need it, read into values. Nothing is
+ * executed. */
 #ifndef BLEMISH_PICKLE_H
 #define BLEMISH_PICKLE_H
 
@@ -18,12 +19,14 @@ typedef enum PickleKind {
     PICKLE_STORAGE /* items: the persistent id by which torch names a storage (a tuple) */
 } PickleKind;
 
-/* The globals a state_dict needs; every other one is refused. */
+/* The globals that a state_dict or a list of NumPy's numbers needs; every other one is refused. */
 typedef enum PickleGlobal {
     PICKLE_ORDERED_DICT,
     PICKLE_REBUILD_TENSOR,
     PICKLE_REBUILD_TENSOR_V2,
     PICKLE_REBUILD_PARAMETER,
+    PICKLE_NUMPY_DTYPE,
+    PICKLE_NUMPY_SCALAR,
     PICKLE_STORAGE_TYPE /* PICKLE_STORAGE_TYPE + a TensorType */
 } PickleGlobal;
 

@@ -17,9 +17,15 @@ typedef struct Scratch {
     float *plane, *small;
 } Scratch;
 
-static BlemishStatus read_mask(const Sample *sample, const Geometry *g, uint8_t *out, Error *e) {
+/* *any is false, and out left alone, where the mask has no pixel. */
+static BlemishStatus read_mask(MaskReader *reader, const Sample *sample, const Geometry *g, uint8_t *out, bool *any,
+                               Error *e) {
     BlemishImage image;
-    if (image_decode_mask(&image, sample->mask_path, e)) return e->status;
+    *any = false;
+    if (sample->mask_path == NULL) return BLEMISH_OK;
+    if (mask_read(reader, sample->mask_path, sample->path, &image, e)) return e->status;
+    if (image.data == NULL) return BLEMISH_OK;
+    *any = true;
     mask_resize_nearest(image.data, image.height, image.width, out, g->height, g->width);
     image_free(&image);
     return BLEMISH_OK;
@@ -42,20 +48,22 @@ static BlemishStatus make_target(const Scratch *s, const Geometry *g, const Reci
 
 static BlemishStatus make_all(Targets *t, const Scratch *s, const Sample *const *samples, size_t count,
                               const Geometry *g, const Recipe *recipe, Error *e) {
-    for (size_t i = 0; i < count; i++) {
+    MaskReader reader = {0};
+    BlemishStatus status = BLEMISH_OK;
+    for (size_t i = 0; i < count && status == BLEMISH_OK; i++) {
         const size_t first = i * t->flips * t->pixels;
-        t->segmented[i] = samples[i]->mask_path != NULL;
+        bool any;
         if (t->weights)
             for (size_t k = 0; k < t->flips * t->pixels; k++) t->weights[first + k] = 1.0f;
-        if (samples[i]->mask_path == NULL) continue;
-        if (read_mask(samples[i], g, s->mask, e)) return e->status;
-        for (size_t f = 0; f < t->flips; f++) {
+        status = read_mask(&reader, samples[i], g, s->mask, &any, e);
+        t->segmented[i] = any;
+        for (size_t f = 0; f < t->flips && any && status == BLEMISH_OK; f++) {
             const size_t at = first + f * t->pixels;
-            if (make_target(s, g, recipe, (Flip)f, t->masks + at, t->weights ? t->weights + at : NULL, e))
-                return e->status;
+            status = make_target(s, g, recipe, (Flip)f, t->masks + at, t->weights ? t->weights + at : NULL, e);
         }
     }
-    return BLEMISH_OK;
+    mask_reader_close(&reader);
+    return status;
 }
 
 BlemishStatus targets_open(Targets *t, const Sample *const *samples, size_t count, const Geometry *g,

@@ -1,0 +1,37 @@
+#include "base/base.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+BlemishStatus file_read(const char *path, const char *expected, uint8_t **bytes, size_t *size, Error *e) {
+    *bytes = NULL;
+    *size = 0;
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* opening a FIFO must not wait for a writer */
+    if (fd < 0) return error_errno(e, "%s", path);
+    struct stat info;
+    if (fstat(fd, &info) != 0)
+        error_errno(e, "%s", path);
+    else if (!S_ISREG(info.st_mode))
+        error_set(e, BLEMISH_ERROR_IO, "%s: found %s, expected %s", path,
+                  S_ISDIR(info.st_mode) ? "a folder" : "something that is not a regular file", expected);
+    else
+        *bytes = array_new((size_t)info.st_size + 1, 1, e);
+    size_t done = 0;
+    while (*bytes != NULL && done < (size_t)info.st_size) {
+        ssize_t n = read(fd, *bytes + done, (size_t)info.st_size - done);
+        if (n > 0) {
+            done += (size_t)n;
+        } else if (n == 0) { /* it shrank meanwhile */
+            break;
+        } else if (errno != EINTR) {
+            error_errno(e, "%s: cannot read", path);
+            array_free(*bytes);
+            *bytes = NULL;
+        }
+    }
+    close(fd);
+    *size = done;
+    return *bytes == NULL ? e->status : BLEMISH_OK;
+}
