@@ -97,7 +97,7 @@ size_t data_count(const BlemishDataset *dataset, BlemishSplit split, BlemishLabe
      .offset = offsetof(Values, recipes)},                                                                             \
     {                                                                                                                  \
         .name = "set", .argument = "KEY=VALUE",                                                                        \
-        .help = "set a key of the recipe, listed below; may be repeated; short names such as epochs do", \
+        .help = "set a key of the recipe, listed below; may be repeated; short names such as epochs do",               \
         .kind = OPTION_LIST, .offset = offsetof(Values, set)                                                           \
     }
 

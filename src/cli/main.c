@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 static const Command *const commands[] = {&command_train, &command_eval,    &command_predict, &command_info,
-                                          &command_synth, &command_weights, &command_bench, &command_protocol};
+                                          &command_synth, &command_weights, &command_bench,   &command_protocol};
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
 static const char *command_name(const void *user, size_t index) {

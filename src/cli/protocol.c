@@ -101,7 +101,8 @@ static int split_words(const char *option, const char *text, Words *words) {
     if (!(words->text = strdup(text))) return fail("memory is short");
     for (char *at = words->text, *word; (word = strsep(&at, ","));) {
         if (words->count == PROTOCOL_LIST_MAX)
-            return wrong_usage(&command_protocol, "--%s: found more than %d, expected fewer", option, PROTOCOL_LIST_MAX);
+            return wrong_usage(&command_protocol, "--%s: found more than %d, expected fewer", option,
+                               PROTOCOL_LIST_MAX);
         if (!*word) return wrong_usage(&command_protocol, "--%s: found '%s', expected words and commas", option, text);
         for (size_t i = 0; i < words->count; i++) {
             if (!strcmp(word, words->items[i]))
@@ -179,7 +180,8 @@ static int list_categories(Protocol *p, const Words *named, struct dirent ***ent
     bool whole = opens(p, NULL);
     for (int i = 0; !whole && i < *entry_count; i++) {
         if (!opens(p, (*entries)[i]->d_name)) continue;
-        if (p->category_count == PROTOCOL_LIST_MAX) return fail("%s: more than %d categories", p->data, PROTOCOL_LIST_MAX);
+        if (p->category_count == PROTOCOL_LIST_MAX)
+            return fail("%s: more than %d categories", p->data, PROTOCOL_LIST_MAX);
         p->categories[p->category_count++] = (*entries)[i]->d_name;
     }
     if (!p->category_count) p->categories[p->category_count++] = NULL;
@@ -188,7 +190,7 @@ static int list_categories(Protocol *p, const Words *named, struct dirent ***ent
 
 /* ---- recipes --------------------------------------------------------------------------------------------- */
 
-/* The recipe, one more file on top where ablation is given, and the command line's keys on top of both. */
+/* The recipe and the command line's keys, then what the ablation changes. */
 static int add_variation(Protocol *p, const Values *values, const char *recipe, const char *ablation) {
     char file[128];
     Variation *v = &p->variations[p->variation_count];
@@ -197,15 +199,14 @@ static int add_variation(Protocol *p, const Values *values, const char *recipe, 
     if (blemish_recipe_new(&v->recipe)) return fail("memory is short");
     p->variation_count++;
     int code = recipe_load(v->recipe, recipe);
-    for (size_t i = 0; !code && i < values->recipes.count; i++)
-        code = recipe_load(v->recipe, values->recipes.items[i]);
+    for (size_t i = 0; !code && i < values->recipes.count; i++) code = recipe_load(v->recipe, values->recipes.items[i]);
+    for (size_t i = 0; !code && i < values->set.count; i++)
+        code = recipe_set_pair(v->recipe, &command_protocol, values->set.items[i]);
     if (!code && ablation) {
         if (snprintf(file, sizeof file, "ablations/%s", ablation) >= (int)sizeof file)
             return fail("--ablations: %s: the name is too long", ablation);
         code = recipe_load(v->recipe, file);
     }
-    for (size_t i = 0; !code && i < values->set.count; i++)
-        code = recipe_set_pair(v->recipe, &command_protocol, values->set.items[i]);
     return code;
 }
 
@@ -298,8 +299,9 @@ static int protocol(Protocol *p, const Values *values, const char *recipe) {
     int entry_count = 0;
     recipe_names("ablations", &shipped);
     int code = split_words("categories", values->categories, &categories);
-    int more[] = {split_words("mask-ratios", values->ratios, &ratios), split_words("mask-counts", values->counts, &counts),
-                  split_words("folds", values->folds, &folds), split_words("ablations", values->ablations, &ablations)};
+    int more[] = {split_words("mask-ratios", values->ratios, &ratios),
+                  split_words("mask-counts", values->counts, &counts), split_words("folds", values->folds, &folds),
+                  split_words("ablations", values->ablations, &ablations)};
     for (size_t i = 0; !code && i < sizeof more / sizeof *more; i++) code = more[i];
     if (!code && ratios.count && counts.count)
         code = wrong_usage(&command_protocol, "--mask-counts: found --mask-ratios too, expected one of them");
@@ -360,12 +362,15 @@ const Command command_protocol = {
         "category, fold, number of masks, ablation and seed. Each run has a folder of its own under DIR/runs; after "
         "each, results.md, results.csv and results.json in DIR hold mean and standard deviation over the seeds, beside "
         "the papers' figures where there are some for a recipe of that name.\n\n"
-        "Ctrl-C (SIGINT or SIGTERM) ends with exit status 1, and the same command continues: runs that are finished, of "
-        "the same recipe, data set, backbone and program version, are not done again, and a run in progress goes on from "
+        "Ctrl-C (SIGINT or SIGTERM) ends with exit status 1, and the same command continues: runs that are finished, "
+        "of "
+        "the same recipe, data set, backbone and program version, are not done again, and a run in progress goes on "
+        "from "
         "its checkpoint. A run that fails is reported and the others go on.",
-    .example = "blemish protocol mvtec --data mvtec --out results/mvtec --seeds 5\n"
-               "blemish protocol sensum --data SensumSODF --out results/sensum --folds 0,1,2 --mask-ratios 0,0.5,1\n"
-               "blemish protocol magnetic-tile --data tiles --out results/tiles --seeds 3 --ablations all --set epochs=50",
+    .example =
+        "blemish protocol mvtec --data mvtec --out results/mvtec --seeds 5\n"
+        "blemish protocol sensum --data SensumSODF --out results/sensum --folds 0,1,2 --mask-ratios 0,0.5,1\n"
+        "blemish protocol magnetic-tile --data tiles --out results/tiles --seeds 3 --ablations all --set epochs=50",
     OPTIONS(options),
     .list_title = "Recipe keys",
     .list = recipe_list_keys,

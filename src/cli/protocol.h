@@ -27,7 +27,7 @@ typedef struct Run {
 } Run;
 
 typedef struct Protocol {
-    const char *data; /* the folder or manifest */
+    const char *data;                /* the folder or manifest */
     BlemishDatasetSettings settings; /* its layout and split; the rest is set for each run */
     const char *set;  /* the recipe's name without folder and ending: where published figures are looked up */
     const char *name; /* of the only category, where it has none of its own */
@@ -44,9 +44,7 @@ typedef struct Protocol {
 } Protocol;
 
 /* The five columns: the key in files and the heading. */
-extern const struct ProtocolMetric {
-    const char *key, *title;
-} protocol_metrics[PROTOCOL_METRICS];
+extern const struct ProtocolMetric { const char *key, *title; } protocol_metrics[PROTOCOL_METRICS];
 
 /* What a category (an index into the list) is called. */
 const char *protocol_category(const Protocol *p, size_t category);

@@ -6,9 +6,17 @@
 #include <math.h>
 
 #define ICPR(set, category, ...)                                                                                       \
-    { set, category, "all", "published, ICPR 2024", { __VA_ARGS__ } }
+    {                                                                                                                  \
+        set, category, "all", "published, ICPR 2024", {                                                                \
+            __VA_ARGS__                                                                                                \
+        }                                                                                                              \
+    }
 #define JIMS(set, category, masks, i_auroc)                                                                            \
-    { set, category, masks, "published, JIMS 2025", { i_auroc, NAN, NAN, NAN, NAN } }
+    {                                                                                                                  \
+        set, category, masks, "published, JIMS 2025", {                                                                \
+            i_auroc, NAN, NAN, NAN, NAN                                                                                \
+        }                                                                                                              \
+    }
 
 static const Published published[] = {
     /* I-AUROC, AP-det, P-AUROC, AUPRO, seg-I-AUROC */

@@ -75,9 +75,9 @@ static json_t *make_identity(const Protocol *p, const Run *run, const BlemishDat
     for (size_t i = 0; blemish_recipe_key(recipe, i, &key, value, &help); i++)
         json_object_set_new(keys, key, json_string(value));
     snprintf(listing, sizeof listing, "%016" PRIx64, hash_listing(dataset, p->data));
-    return json_pack("{s:s, s:o, s:s, s:o, s:o, s:s, s:i, s:s, s:I}", "version", blemish_version(), "recipe", keys, //
-                     "backbone", p->backbone, "weights", json_text(p->weights ? p->weights : ""),                  //
-                     "category", json_text(protocol_category(p, run->category)), "masks", p->masks[run->masks].label,        //
+    return json_pack("{s:s, s:o, s:s, s:o, s:o, s:s, s:i, s:s, s:I}", "version", blemish_version(), "recipe", keys,   //
+                     "backbone", p->backbone, "weights", json_text(p->weights ? p->weights : ""),                     //
+                     "category", json_text(protocol_category(p, run->category)), "masks", p->masks[run->masks].label, //
                      "fold", p->folds[run->fold], "listing", listing, "images",
                      (json_int_t)blemish_dataset_count(dataset));
 }
@@ -116,9 +116,11 @@ typedef struct Folder {
 /* "OUT/runs/capsule-all-base-fold0-seed0": characters that are awkward in file names become '_'. */
 static int make_folder(const Protocol *p, const Run *run, Folder *f) {
     char name[256];
-    int length = snprintf(name, sizeof name, "%s-%s-%s-fold%d-seed%zu", protocol_category(p, run->category),
-                          p->masks[run->masks].label, p->variations[run->variation].name, p->folds[run->fold], run->seed);
-    if (length >= (int)sizeof name) return fail("%s: the category's name is too long", protocol_category(p, run->category));
+    int length =
+        snprintf(name, sizeof name, "%s-%s-%s-fold%d-seed%zu", protocol_category(p, run->category),
+                 p->masks[run->masks].label, p->variations[run->variation].name, p->folds[run->fold], run->seed);
+    if (length >= (int)sizeof name)
+        return fail("%s: the category's name is too long", protocol_category(p, run->category));
     for (char *c = name; *c; c++) {
         if ((unsigned char)*c <= ' ' || strchr("/\\%:*?\"<>|", *c)) *c = '_';
     }
@@ -170,9 +172,8 @@ static int train_and_evaluate(const Protocol *p, Run *run, const BlemishDataset 
                               json_t *identity, ProgressBar *bar, bool *stopped) {
     BlemishModel *model = NULL;
     BlemishMetrics metrics;
-    int code = claim_folder(f->identity, f->checkpoint, identity)
-                   ? train(p, run, dataset, f, &model, bar, stopped)
-                   : EXIT_FAILED;
+    int code = claim_folder(f->identity, f->checkpoint, identity) ? train(p, run, dataset, f, &model, bar, stopped)
+                                                                  : EXIT_FAILED;
     if (!code) code = evaluate(p, model, dataset, &metrics, bar, stopped);
     if (!code && p->keep_models && blemish_model_save(model, f->model)) code = fail("%s", blemish_model_error(model));
     if (!code) {

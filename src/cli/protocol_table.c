@@ -42,8 +42,7 @@ static bool seed_done(const Protocol *p, size_t category, size_t masks, size_t v
 }
 
 static Row make_row(const Protocol *p, size_t category, size_t masks, size_t variation) {
-    Row row = {.category = category == p->category_count   ? "mean"
-                                                          : protocol_category(p, category),
+    Row row = {.category = category == p->category_count ? "mean" : protocol_category(p, category),
                .masks = p->masks[masks].label,
                .variation = p->variations[variation].name,
                .source = "blemish"};
