@@ -117,7 +117,7 @@ BlemishStatus atomic_write_file(const char *path, const void *bytes, size_t leng
 
 /* The content of a regular file and a terminating zero after it: *bytes is freed by array_free. `expected` says in
  * messages what it should be ("an image file"). */
-BlemishStatus file_read(const char *path, const char *expected, uint8_t **bytes, size_t *size, Error *e);
+BlemishStatus file_load(const char *path, const char *expected, uint8_t **bytes, size_t *size, Error *e);
 
 /* ---- time ------------------------------------------------------------------------------------------------ */
 

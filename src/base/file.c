@@ -5,7 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-BlemishStatus file_read(const char *path, const char *expected, uint8_t **bytes, size_t *size, Error *e) {
+BlemishStatus file_load(const char *path, const char *expected, uint8_t **bytes, size_t *size, Error *e) {
     *bytes = NULL;
     *size = 0;
     int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* opening a FIFO must not wait for a writer */

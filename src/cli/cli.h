@@ -7,8 +7,8 @@
 
 #include <jansson.h>
 
-extern const Command command_train, command_eval, command_predict, command_info, command_synth, command_weights,
-    command_bench, command_protocol;
+extern const Command command_train, command_eval, command_predict, command_info, command_data, command_synth,
+    command_weights, command_bench, command_protocol;
 
 enum { PATH_SIZE = 4096 };
 
@@ -35,27 +35,28 @@ void stop_on_signals(void);
 /* A signal was caught since. */
 bool stop_requested(void);
 
-/* ---- data.c: the options that name a data set ------------------------------------------------------------ */
+/* ---- dataset.c: the options that name a data set ------------------------------------------------------------ */
 
 typedef struct DataOptions {
     const char *path, *layout, *category;
-    double test_fraction;
-    uint64_t seed;
+    double test_fraction, mask_ratio;
+    uint64_t seed, fold, masks; /* masks UINT64_MAX: all */
+    bool tolerant;
 } DataOptions;
 
+#define DATA_PATH_OPTION(Values)                                                                                       \
+    {                                                                                                                  \
+        .name = "data", .argument = "DIR|CSV", .help = "the data set: a folder, or a manifest path,label,mask,split",  \
+        .kind = OPTION_TEXT, .offset = offsetof(Values, data.path), .required = true                                   \
+    }
+
 #define DATA_OPTIONS(Values)                                                                                           \
-    {.name = "data",                                                                                                   \
-     .argument = "DIR|CSV",                                                                                            \
-     .help = "the data set: a folder, or a manifest path,label,mask,split",                                            \
-     .kind = OPTION_TEXT,                                                                                              \
-     .offset = offsetof(Values, data.path),                                                                            \
-     .required = true},                                                                                                \
-        {.name = "layout",                                                                                             \
-         .argument = "auto|mvtec|magnetic-tile|folder|csv",                                                            \
-         .initial = "auto",                                                                                            \
-         .help = "how the folder is arranged",                                                                         \
-         .kind = OPTION_CHOICE,                                                                                        \
-         .offset = offsetof(Values, data.layout)},                                                                     \
+    {.name = "layout",                                                                                                 \
+     .argument = "auto|mvtec|visa|ksdd2|sensum|magnetic-tile|folder|csv",                                              \
+     .initial = "auto",                                                                                                \
+     .help = "how the folder is arranged",                                                                             \
+     .kind = OPTION_CHOICE,                                                                                            \
+     .offset = offsetof(Values, data.layout)},                                                                         \
         {.name = "category",                                                                                           \
          .argument = "NAME",                                                                                           \
          .help = "one category of a data set that holds several",                                                      \
@@ -67,8 +68,29 @@ typedef struct DataOptions {
          .help = "part of each defect type kept for testing, where the layout has no split of its own",                \
          .kind = OPTION_FRACTION,                                                                                      \
          .offset = offsetof(Values, data.test_fraction)},                                                              \
+        {.name = "fold",                                                                                               \
+         .argument = "K",                                                                                              \
+         .initial = "0",                                                                                               \
+         .help = "the third that is tested, 0 to 2, where the layout has folds (sensum)",                              \
+         .kind = OPTION_WHOLE,                                                                                         \
+         .offset = offsetof(Values, data.fold),                                                                        \
+         .most = 2},                                                                                                   \
+        {.name = "masks",                                                                                              \
+         .argument = "N",                                                                                              \
+         .help =                                                                                                       \
+             "masks of training images that are kept, the other defects are known by their label only; otherwise all", \
+         .kind = OPTION_WHOLE,                                                                                         \
+         .offset = offsetof(Values, data.masks),                                                                       \
+         .most = INT32_MAX},                                                                                           \
+        {.name = "mask-ratio",                                                                                         \
+         .argument = "R",                                                                                              \
+         .initial = "1",                                                                                               \
+         .help = "the same as a part of them",                                                                         \
+         .kind = OPTION_FRACTION,                                                                                      \
+         .offset = offsetof(Values, data.mask_ratio)},                                                                 \
     {                                                                                                                  \
-        .name = "split-seed", .argument = "N", .initial = "0", .help = "chooses that split", .kind = OPTION_WHOLE,     \
+        .name = "split-seed", .argument = "N", .initial = "0",                                                         \
+        .help = "chooses that split, and the masks that are kept", .kind = OPTION_WHOLE,                               \
         .offset = offsetof(Values, data.seed), .most = UINT64_MAX                                                      \
     }
 

@@ -12,6 +12,7 @@ typedef struct Values {
 } Values;
 
 static const Option options[] = {
+    DATA_PATH_OPTION(Values),
     DATA_OPTIONS(Values),
     {.name = "split",
      .argument = "test|train",

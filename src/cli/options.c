@@ -161,6 +161,8 @@ static void store_defaults(const Command *command, void *values) {
             store_value(option, option->initial, target, expected);
         } else if (option->kind == OPTION_FRACTION) {
             *(double *)target = NAN;
+        } else if (option->kind == OPTION_WHOLE) {
+            *(uint64_t *)target = UINT64_MAX;
         }
     }
 }

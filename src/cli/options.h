@@ -24,7 +24,7 @@ typedef enum OptionKind {
     OPTION_FLAG,     /* bool */
     OPTION_TEXT,     /* const char *; NULL without a default */
     OPTION_CHOICE,   /* const char *, one of the words of `argument` ("test|train") */
-    OPTION_WHOLE,    /* uint64_t, least to most */
+    OPTION_WHOLE,    /* uint64_t, least to most; UINT64_MAX without a default */
     OPTION_FRACTION, /* double in [0, 1]; NaN without a default */
     OPTION_SIZE,     /* ImageSize, from N or HxW; 0 x 0 without a default */
     OPTION_LIST      /* OptionList; the option may be repeated */

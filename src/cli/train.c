@@ -18,6 +18,7 @@ typedef struct Values {
     { .name = word, .argument = what, .help = text, .kind = OPTION_TEXT, .offset = offsetof(Values, field) }
 
 static const Option options[] = {
+    DATA_PATH_OPTION(Values),
     DATA_OPTIONS(Values),
     {.name = "out",
      .argument = "MODEL",

@@ -75,7 +75,7 @@ static BlemishStatus decode_stored(const char *path, Wanted wanted, Decoded *out
     *out = (Decoded){.orientation = 1};
     uint8_t *bytes;
     Encoded file = {.path = path};
-    if (file_read(path, "an image file", &bytes, &file.size, e) != BLEMISH_OK) return e->status;
+    if (file_load(path, "an image file", &bytes, &file.size, e) != BLEMISH_OK) return e->status;
     file.bytes = bytes;
     BlemishStatus status;
     if (file.size == 0)
