@@ -17,7 +17,7 @@ static BlemishStatus load_json(MaskReader *r, const char *path, Error *e) {
     size_t size;
     if (r->json_path && strcmp(r->json_path, path) == 0) return BLEMISH_OK;
     mask_reader_close(r);
-    if (file_read(path, "polygons in a JSON file", &bytes, &size, e)) return e->status;
+    if (file_load(path, "polygons in a JSON file", &bytes, &size, e)) return e->status;
     r->json = json_loadb((const char *)bytes, size, 0, &error);
     array_free(bytes);
     if (r->json == NULL)
@@ -30,7 +30,7 @@ static BlemishStatus draw(MaskReader *r, Canvas *canvas, bool json, Error *e) {
     if (!json) {
         uint8_t *text;
         size_t size;
-        if (file_read(canvas->path, "polygons in a text file", &text, &size, e)) return e->status;
+        if (file_load(canvas->path, "polygons in a text file", &text, &size, e)) return e->status;
         BlemishStatus status = yolo_draw(canvas, (char *)text, e);
         array_free(text);
         return status;
