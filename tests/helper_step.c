@@ -33,6 +33,7 @@ void random_step_open(RandomStep *s, const StepCase *what, int threads) {
     Random r = random_new(what->height + 100 * what->images, what->icpr);
     *s = (RandomStep){.what = *what};
     assert_int_equal(geometry_make(&s->g, what->height, what->width, 16, 48, &e), 0);
+    if (what->flat) geometry_at_layer2(&s->g);
     const size_t pixels = s->g.h * s->g.w, samples = 2 * what->capacity;
     random_heads(&r, &s->heads, s->g.c, what->hidden);
     s->heads.icpr = what->icpr;
@@ -62,7 +63,8 @@ void random_step_open(RandomStep *s, const StepCase *what, int threads) {
                           .mask = s->mask,
                           .label = s->label,
                           .segmented = s->segmented,
-                          .weight = what->weights ? s->weight : NULL};
+                          .weight = what->weights ? s->weight : NULL,
+                          .unscored = what->unscored};
 }
 
 void random_step_close(RandomStep *s) {

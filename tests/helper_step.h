@@ -10,7 +10,7 @@ typedef enum Segmented { ALL_SEGMENTED, SOME_SEGMENTED, NONE_SEGMENTED } Segment
 
 typedef struct StepCase {
     size_t height, width, hidden, images, capacity; /* capacity: the images a trainer is opened for, and used with */
-    bool icpr, stop_grad, align_corners, weights;
+    bool icpr, stop_grad, align_corners, weights, flat, unscored; /* flat: without upscaling */
     Noise noise;
     Segmented segmented;
 } StepCase;

@@ -241,7 +241,8 @@ LossTerms twin_loss(const LossInput *in, const double *map, const double *score)
             good++, terms.l1_good += weight * fmax(0, map[i] + 0.5);
         terms.focal_map += weight * focal(map[i], in->mask[i]);
     }
-    for (size_t s = 0; s < in->samples; s++) terms.focal_score += focal(score[s], in->label[s]) / (double)in->samples;
+    for (size_t s = 0; s < in->samples && !in->unscored; s++)
+        terms.focal_score += focal(score[s], in->label[s]) / (double)in->samples;
     if (good) terms.l1_good /= (double)good;
     if (bad) terms.l1_bad /= (double)bad;
     if (good + bad) terms.focal_map /= (double)(good + bad);

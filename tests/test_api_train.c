@@ -175,7 +175,7 @@ static void supervised_models_separate_best(void **state) {
     assert_string_equal(info.regime, "supervised");
     assert_int_equal(info.height, SIDE);
     assert_non_null(strstr(info.header_json, "\"epochs\":2"));
-    assert_non_null(strstr(info.header_json, "\"regime\":\"supervised\",\"variant\""));
+    assert_non_null(strstr(info.header_json, "\"train\":{\"regime\":\"supervised\""));
     assert_null(strstr(info.header_json, "\"auto\"")); /* what was measured is written down */
     Seen *s = look(m, d);
     assert_int_equal(s->count, IMAGES);
@@ -235,6 +235,88 @@ static void the_same_seed_gives_the_same_file(void **state) {
     blemish_dataset_close(d);
 }
 
+/* A model by the recipe with some keys changed. */
+typedef const char *Pair[2];
+static BlemishModel *train_with(const BlemishDataset *d, const Pair *pairs, size_t count) {
+    BlemishRecipe *r = recipe_new();
+    BlemishTrainSettings s = settings_new();
+    BlemishModel *m;
+    for (size_t i = 0; i < count; i++)
+        assert_ok(blemish_recipe_set(r, pairs[i][0], pairs[i][1]), blemish_recipe_error(r));
+    assert_ok(blemish_train(&m, d, r, &s), blemish_model_error(m));
+    blemish_recipe_close(r);
+    return m;
+}
+
+static bool same_results(const BlemishDataset *d, const Pair *a, const Pair *b, size_t count) {
+    BlemishModel *m = train_with(d, a, count), *n = train_with(d, b, count);
+    Seen *s = look(m, d), *t = look(n, d);
+    const bool same = memcmp(s->pixels, t->pixels, sizeof s->pixels) == 0;
+    array_free(s), array_free(t);
+    blemish_model_close(m), blemish_model_close(n);
+    return same;
+}
+
+/* Which numbers a model depends on says where its noise was. */
+static void noise_is_where_the_recipe_says(void **state) {
+    (void)state;
+    static const char *const masks[] = {"perlin", "uniform", "none"};
+    BlemishDataset *d = data_new(GOOD, DEFECTS);
+    for (size_t i = 0; i < 3; i++) {
+        const Pair plain[] = {{"mask", masks[i]}, {"noise_std", "0.1"}, {"perlin_threshold", "0.1"}};
+        const Pair louder[] = {{"mask", masks[i]}, {"noise_std", "0.2"}, {"perlin_threshold", "0.1"}};
+        const Pair smaller[] = {{"mask", masks[i]}, {"noise_std", "0.1"}, {"perlin_threshold", "0.4"}};
+        assert_true(same_results(d, plain, louder, 3) == (i == 2));
+        assert_true(same_results(d, plain, smaller, 3) == (i > 0));
+    }
+    blemish_dataset_close(d);
+}
+
+static void switches_are_kept_in_the_model(void **state) {
+    (void)state;
+    static const Pair pairs[] = {{"model.classification", "0"}, {"model.upscale", "0"}, {"epochs", "3"}};
+    BlemishDataset *d = data_new(GOOD, DEFECTS);
+    BlemishModel *m = train_with(d, pairs, 3), *back;
+    BlemishModelInfo info = blemish_model_info(m);
+    assert_int_equal(info.map_height, SIDE / 8);
+    assert_int_equal(info.map_width, SIDE / 8);
+    char path[PATH_SIZE];
+    assert_ok(blemish_model_save(m, path_in(path, folder, "flat.blemish")), blemish_model_error(m));
+    assert_ok(blemish_model_open(&back, path), blemish_model_error(back));
+    assert_int_equal(blemish_model_info(back).map_height, SIDE / 8);
+    Seen *s = look(m, d), *again = look(back, d);
+    assert_memory_equal(s->scores, again->scores, sizeof s->scores);
+    assert_memory_equal(s->scores, s->peaks, sizeof s->scores); /* the score is the map's maximum */
+    assert_memory_equal(s->pixels, again->pixels, sizeof s->pixels);
+    assert_best(s->scores, s->labels, s->count, info.threshold);
+    array_free(s), array_free(again);
+    blemish_model_close(m), blemish_model_close(back);
+
+    /* Without the map's own loss and with stop_grad nothing trains the segmentation head: its weights decay at most. */
+    static const Pair idle[] = {{"loss.segmentation", "0"}, {"stop_grad", "1"}, {"head_decay", "0"}};
+    const Pair longer[] = {{"loss.segmentation", "0"}, {"stop_grad", "1"}, {"head_decay", "0"}, {"epochs", "3"}};
+    static const Pair taught[] = {{"loss.segmentation", "0"}, {"stop_grad", "0"}, {"head_decay", "0"}};
+    const Pair *const sets[] = {idle, longer, taught};
+    float *weights_of[3];
+    for (size_t i = 0; i < 3; i++) {
+        BlemishModel *model = train_with(d, sets[i], i == 1 ? 4 : 3);
+        Error e = {0};
+        TensorFile file;
+        assert_ok(blemish_model_save(model, path), blemish_model_error(model));
+        assert_ok(tensor_file_open(&file, path, &e), e.text);
+        const Tensor *t = tensor_file_find(&file, "heads.seg.out.weight");
+        assert_int_equal(t->count, 64);
+        weights_of[i] = array_new(t->count, sizeof(float), &e);
+        tensor_to_f32(t, weights_of[i]);
+        tensor_file_close(&file);
+        blemish_model_close(model);
+    }
+    assert_memory_equal(weights_of[0], weights_of[1], 64 * sizeof(float));
+    assert_memory_not_equal(weights_of[0], weights_of[2], 64 * sizeof(float));
+    for (size_t i = 0; i < 3; i++) array_free(weights_of[i]);
+    blemish_dataset_close(d);
+}
+
 static void refuse(const BlemishDataset *d, const BlemishRecipe *r, const BlemishTrainSettings *s, BlemishStatus status,
                    const char *part) {
     BlemishModel *m;
@@ -284,7 +366,14 @@ static void what_cannot_be_trained_is_named(void **state) {
     }
     s = settings_new();
     assert_ok(blemish_recipe_set(r, "regime", "supervised"), blemish_recipe_error(r));
-    refuse(good, r, &s, BLEMISH_ERROR_ARGUMENT, "regime: found supervised");
+    refuse(good, r, &s, BLEMISH_ERROR_ARGUMENT, "train.regime: found supervised");
+    assert_ok(blemish_recipe_set(r, "segmentation", "0"), blemish_recipe_error(r));
+    assert_ok(blemish_recipe_set(r, "classification", "0"), blemish_recipe_error(r));
+    refuse(all, r, &s, BLEMISH_ERROR_ARGUMENT, "loss.segmentation: found 0");
+    assert_ok(blemish_recipe_set(r, "segmentation", "1"), blemish_recipe_error(r));
+    assert_ok(blemish_recipe_set(r, "regime", "auto"), blemish_recipe_error(r));
+    assert_ok(blemish_recipe_set(r, "mask", "none"), blemish_recipe_error(r));
+    refuse(good, r, &s, BLEMISH_ERROR_ARGUMENT, "anomaly.mask: found none");
     blemish_recipe_close(r);
     blemish_dataset_close(all);
     blemish_dataset_close(good);
@@ -293,10 +382,9 @@ static void what_cannot_be_trained_is_named(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(supervised_models_separate_best),
-        cmocka_unit_test(unsupervised_models_accept_their_images),
-        cmocka_unit_test(the_same_seed_gives_the_same_file),
-        cmocka_unit_test(what_cannot_be_trained_is_named),
+        cmocka_unit_test(supervised_models_separate_best),   cmocka_unit_test(unsupervised_models_accept_their_images),
+        cmocka_unit_test(the_same_seed_gives_the_same_file), cmocka_unit_test(noise_is_where_the_recipe_says),
+        cmocka_unit_test(switches_are_kept_in_the_model),    cmocka_unit_test(what_cannot_be_trained_is_named),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }

@@ -6,7 +6,7 @@ set -euo pipefail
 build=$(cd "$1" && pwd) source=$(cd "$2" && pwd)
 blemish=$build/blemish man=$build/man
 weights=$source/../shared/weights/texture-resnet18-v0.pth
-commands=(train eval predict info data synth weights bench)
+commands=(train eval predict info data synth weights bench protocol)
 work=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
 cd "$work"
@@ -104,7 +104,7 @@ for command in "" "${commands[@]}"; do
     fi
 done
 expect 0 train --help
-for key in epochs noise_std regime; do grep -q "^  $key " out || fail "train --help does not list the key $key"; done
+for key in train.epochs anomaly.noise_std train.regime; do grep -q "^  $key " out || fail "train --help does not list the key $key"; done
 code=0 && "$blemish" train --help >/dev/full 2>err || code=$?
 [ $code = 1 ] && grep -qx "blemish: standard output: No space left on device" err || fail "help to a full disk: $code $(cat err)"
 code=0 && "$blemish" --version >&- 2>err || code=$?
@@ -192,7 +192,7 @@ grep -q "resnet18" out && grep -q "^metrics" out || fail "info: $(cat out)"
 expect 0 info m.blemish --json
 cp out info.json
 json info.json 'v["height"] == 64 and v["width"] == 64 and v["regime"] == "supervised" and
-    v["header"]["recipe"]["epochs"] == 3 and "i_auroc" in v["header"]["metrics"]'
+    v["header"]["recipe"]["train"]["epochs"] == 3 and "i_auroc" in v["header"]["metrics"]'
 
 echo "interrupted training"
 long=("${recipe[@]}" --epochs 60 --checkpoint-every 7)

@@ -276,6 +276,53 @@ static void nothing_segmented(void **state) {
     check_case(&what);
 }
 
+/* No classification head: its gradients are 0 exactly, and the map has its own terms only. */
+static void unscored(void **state) {
+    (void)state;
+    check_case(&(StepCase){.height = 39,
+                           .width = 32,
+                           .hidden = 64,
+                           .images = 1,
+                           .capacity = 1,
+                           .align_corners = true,
+                           .weights = true,
+                           .noise = SOME_NOISE,
+                           .segmented = ALL_SEGMENTED,
+                           .unscored = true});
+    RandomStep s;
+    random_step_open(&s,
+                     &(StepCase){.height = 32,
+                                 .width = 32,
+                                 .hidden = 64,
+                                 .images = 2,
+                                 .capacity = 2,
+                                 .noise = SOME_NOISE,
+                                 .segmented = ALL_SEGMENTED,
+                                 .unscored = true},
+                     1);
+    assert_true(random_step_run(&s).focal_score == 0);
+    for (const float *at = s.grads.cls_weight; at < s.grads.all + s.grads.total; at++) assert_true(*at == 0);
+    random_step_close(&s);
+}
+
+/* Features at layer2's resolution: the smallest, an odd one, and ICPR. */
+static void without_upscaling(void **state) {
+    (void)state;
+    static const size_t sizes[][2] = {{32, 32}, {72, 41}};
+    for (int i = 0; i < 4; i++)
+        check_case(&(StepCase){.height = sizes[i & 1][0],
+                               .width = sizes[i & 1][1],
+                               .hidden = 64,
+                               .images = 1,
+                               .capacity = 1,
+                               .icpr = i > 1,
+                               .align_corners = i != 1,
+                               .weights = true,
+                               .noise = SOME_NOISE,
+                               .segmented = ALL_SEGMENTED,
+                               .flat = true});
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(supervised),
                                        cmocka_unit_test(unsupervised),
@@ -284,6 +331,8 @@ int main(void) {
                                        cmocka_unit_test(no_noise),
                                        cmocka_unit_test(noise_everywhere),
                                        cmocka_unit_test(icpr_noise_everywhere),
-                                       cmocka_unit_test(nothing_segmented)};
+                                       cmocka_unit_test(nothing_segmented),
+                                       cmocka_unit_test(unscored),
+                                       cmocka_unit_test(without_upscaling)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -84,8 +84,13 @@ static LossTerms step_loss(Step *s) {
     const int before = engine_enter(s->engine);
     assert_int_equal(head_trainer_forward(s->trainer, &s->batch, &e), 0);
     engine_leave(before);
-    const LossInput in = {s->samples, s->pixels, s->trainer->map, s->trainer->score,
-                          s->mask,    s->label,  s->segmented,    NULL};
+    const LossInput in = {.samples = s->samples,
+                          .pixels = s->pixels,
+                          .map = s->trainer->map,
+                          .score = s->trainer->score,
+                          .mask = s->mask,
+                          .label = s->label,
+                          .segmented = s->segmented};
     loss_terms(&in, &terms, s->dmap, s->dscore);
     return terms;
 }

@@ -30,7 +30,8 @@ static void random_batch(Random *r, Batch *b, float size) {
 }
 
 static LossInput input_of(const Batch *b, bool weighted) {
-    return (LossInput){SAMPLES, PIXELS, b->map, b->score, b->mask, b->label, b->segmented, weighted ? b->weight : NULL};
+    return (LossInput){SAMPLES, PIXELS, b->map, b->score, b->mask, b->label, b->segmented, weighted ? b->weight : NULL,
+                       false};
 }
 
 static void close_to(double found, double expected) {
@@ -125,6 +126,26 @@ static void nothing_segmented(void **state) {
 }
 
 /* Where exp overflows: as the limits of the formulas say. */
+/* Without a classification head the score has no term and no gradient; the map's are as before. */
+static void unscored(void **state) {
+    (void)state;
+    Random r = random_new(5, 0);
+    Batch b;
+    float dmap[2][SAMPLES * PIXELS], dscore[2][SAMPLES];
+    LossTerms terms[2];
+    random_batch(&r, &b, 2);
+    for (int i = 0; i < 2; i++) {
+        LossInput in = input_of(&b, true);
+        in.unscored = i;
+        memset(dscore[i], 0x7f, sizeof dscore[i]);
+        loss_terms(&in, &terms[i], dmap[i], dscore[i]);
+    }
+    assert_true(terms[1].focal_score == 0);
+    close_to(terms[1].total, terms[0].total - terms[0].focal_score);
+    assert_memory_equal(dmap[0], dmap[1], sizeof dmap[0]);
+    for (size_t s = 0; s < SAMPLES; s++) assert_true(dscore[1][s] == 0);
+}
+
 static void extreme_logits(void **state) {
     (void)state;
     static const float logits[] = {-1000, -50, 0, 50, 1000};
@@ -153,7 +174,7 @@ static void extreme_gradients(void **state) {
     uint8_t ones[SAMPLES];
     LossTerms terms;
     memset(ones, 1, sizeof ones);
-    const LossInput in = {SAMPLES, 1, map, logits, ones, ones, ones, NULL};
+    const LossInput in = {SAMPLES, 1, map, logits, ones, ones, ones, NULL, false};
     loss_terms(&in, &terms, dmap, dscore);
     assert_true(isfinite(terms.total));
     for (size_t s = 0; s < SAMPLES; s++)
@@ -165,6 +186,7 @@ int main(void) {
                                        cmocka_unit_test(no_defective_pixel),
                                        cmocka_unit_test(defects_switched_off),
                                        cmocka_unit_test(nothing_segmented),
+                                       cmocka_unit_test(unscored),
                                        cmocka_unit_test(extreme_logits),
                                        cmocka_unit_test(extreme_gradients)};
     return cmocka_run_group_tests(tests, NULL, NULL);

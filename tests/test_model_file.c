@@ -30,6 +30,8 @@ static void special_model(Model *m) {
     Random r = random_new(3, 0);
     for (size_t i = 0; i < m->heads.params.total; i++) m->heads.params.all[i] += 0.01f * random_normal(&r);
     m->heads.icpr = true;
+    m->heads.map_score = true;
+    geometry_at_layer2(&m->geometry);
     m->heads.feature_scale = 0.1f;
     m->align_corners = false;
     m->threshold = 0.3f;
@@ -70,6 +72,7 @@ static void everything_survives_the_file(void **state) {
     assert_same_floats(a.heads.stats.cls_mean, b.heads.stats.cls_mean, CLS_CHANNELS);
     assert_same_floats(a.heads.stats.cls_var, b.heads.stats.cls_var, CLS_CHANNELS);
     assert_memory_equal(&a.geometry, &b.geometry, sizeof a.geometry);
+    assert_true(b.heads.map_score && b.geometry.h == b.geometry.h2);
     assert_true(b.heads.icpr && b.heads.feature_scale == 0.1f && !b.align_corners);
     assert_true(b.threshold == 0.3f && b.pixel_threshold == 1.0f / 3.0f);
     assert_string_equal(b.regime, "supervised");
@@ -119,10 +122,10 @@ static void header_is_one_json_object(void **state) {
 
 /* ---- files that are wrong in one place ------------------------------------------------------------------- */
 
-static const char *const keys[] = {"format",          "format_version",   "program_version", "backbone",
-                                   "variant",         "regime",           "height",          "width",
-                                   "hidden",          "align_corners",    "feature_scale",   "threshold",
-                                   "pixel_threshold", "data_fingerprint", "recipe",          "metrics"};
+static const char *const keys[] = {
+    "format", "format_version", "program_version", "backbone",      "variant",   "regime",          "height",
+    "width",  "hidden",         "align_corners",   "feature_scale", "threshold", "pixel_threshold", "data_fingerprint",
+    "recipe", "metrics",        "upscale",         "classification"};
 enum { KEYS = sizeof keys / sizeof keys[0] };
 
 /* The good file with one key's value replaced (NULL: left out), and one tensor replaced (tensor's name, or left out
@@ -199,6 +202,9 @@ static void every_field_is_checked(void **state) {
         {"threshold", "0,5", "threshold: found '0,5'"},
         {"pixel_threshold", "-0.1", "pixel_threshold: found '-0.1'"},
         {"data_fingerprint", "abc", "data_fingerprint: found 'abc', expected 64 hexadecimal digits or nothing"},
+        {"upscale", "0", "upscale: found '0', expected one of false, true"},
+        {"upscale", "", "upscale: found '', expected one of false, true"},
+        {"classification", "no", "classification: found 'no', expected one of false, true"},
         {"recipe", "{", "recipe: found '{', expected a JSON object"},
         {"recipe", "[1]", "recipe: found '[1]'"},
         {"recipe", "{\"a\":1,\"a\":2}", "recipe: found '"},
@@ -216,10 +222,14 @@ static void every_field_is_checked(void **state) {
     }
     for (size_t i = 0; i < KEYS; i++) {
         write_variant(&good, bad, keys[i], NULL, NULL);
-        if (strcmp(keys[i], "recipe") == 0 || strcmp(keys[i], "metrics") == 0) { /* an untrained model has neither */
+        const bool upscale = strcmp(keys[i], "upscale") == 0, classification = strcmp(keys[i], "classification") == 0;
+        /* An untrained model has neither of the two, and older files have no switches, which were on. */
+        if (upscale || classification || strcmp(keys[i], "recipe") == 0 || strcmp(keys[i], "metrics") == 0) {
             Model m;
             Error e = {0};
             assert_ok(model_read(&m, bad, &e), e.text);
+            assert_int_equal(m.geometry.h, (upscale ? 2 : 1) * m.geometry.h2);
+            assert_true(m.heads.map_score != classification);
             model_close(&m);
             continue;
         }

@@ -33,7 +33,7 @@ static void every_key_takes_its_own_value_back(void **state) {
         assert_true(recipe_key(&b, i, &name, again, &help));
         assert_string_equal(value, again);
     }
-    assert_int_equal(i, 25);
+    assert_int_equal(i, 29);
     assert_same(&a, &b);
 }
 
@@ -76,39 +76,49 @@ typedef struct Refusal {
 static void bad_values_are_named_and_change_nothing(void **state) {
     (void)state;
     static const Refusal refusals[] = {
-        {"epochs", "", "recipe: epochs: found '', expected a whole number from 1 to 100000"},
-        {"epochs", "0", "recipe: epochs: found '0', expected a whole number from 1 to 100000"},
-        {"epochs", "10 ", "recipe: epochs: found '10 ', expected a whole number from 1 to 100000"},
-        {"epochs", "1e3", "recipe: epochs: found '1e3', expected a whole number from 1 to 100000"},
-        {"epochs", "-5", "recipe: epochs: found '-5', expected a whole number from 1 to 100000"},
+        {"epochs", "", "recipe: train.epochs: found '', expected a whole number from 1 to 100000"},
+        {"epochs", "0", "recipe: train.epochs: found '0', expected a whole number from 1 to 100000"},
+        {"epochs", "10 ", "recipe: train.epochs: found '10 ', expected a whole number from 1 to 100000"},
+        {"epochs", "1e3", "recipe: train.epochs: found '1e3', expected a whole number from 1 to 100000"},
+        {"epochs", "-5", "recipe: train.epochs: found '-5', expected a whole number from 1 to 100000"},
         {"epochs", "18446744073709551617",
-         "recipe: epochs: found '18446744073709551617', expected a whole number from 1 to 100000"},
+         "recipe: train.epochs: found '18446744073709551617', expected a whole number from 1 to 100000"},
         {"seed", "9007199254740992",
-         "recipe: seed: found '9007199254740992', expected a whole number from 0 to 9007199254740991"},
-        {"head_lr", "nan", "recipe: head_lr: found 'nan', expected a number from 0 to 1"},
-        {"head_lr", "inf", "recipe: head_lr: found 'inf', expected a number from 0 to 1"},
-        {"head_lr", "0x1p-4", "recipe: head_lr: found '0x1p-4', expected a number from 0 to 1"},
-        {"head_lr", " 0.1", "recipe: head_lr: found ' 0.1', expected a number from 0 to 1"},
-        {"head_lr", "0.1.2", "recipe: head_lr: found '0.1.2', expected a number from 0 to 1"},
-        {"head_lr", "-0.1", "recipe: head_lr: found '-0.1', expected a number from 0 to 1"},
-        {"head_lr", "1e999", "recipe: head_lr: found '1e999', expected a number from 0 to 1"},
-        {"head_lr", "auto", "recipe: head_lr: found 'auto', expected a number from 0 to 1"},
-        {"clip", "-1", "recipe: clip: found '-1', expected a number from 0 to 1000000, or auto"},
-        {"feature_scale", "0", "recipe: feature_scale: found '0', expected a number from 1e-06 to 1000000, or auto"},
-        {"stop_grad", "2", "recipe: stop_grad: found '2', expected 0 or 1, or auto"},
-        {"flips", "yes", "recipe: flips: found 'yes', expected 0 or 1"},
-        {"hidden", "100", "recipe: hidden: found '100', expected a multiple of 64"},
-        {"dilate", "4", "recipe: dilate: found '4', expected an odd number"},
-        {"regime", "Supervised", "recipe: regime: found 'Supervised', expected auto, unsupervised or supervised"},
-        {"variant", "auto", "recipe: variant: found 'auto', expected jims or icpr"},
-        {"size", "16", "recipe: size: found '16', expected a number or HEIGHTxWIDTH, each from 32 to 4096"},
-        {"size", "64x", "recipe: size: found '64x', expected a number or HEIGHTxWIDTH, each from 32 to 4096"},
-        {"size", "x64", "recipe: size: found 'x64', expected a number or HEIGHTxWIDTH, each from 32 to 4096"},
-        {"size", "64x5000", "recipe: size: found '64x5000', expected a number or HEIGHTxWIDTH, each from 32 to 4096"},
-        {"size", "64x64x64", "recipe: size: found '64x64x64', expected a number or HEIGHTxWIDTH, each from 32 to 4096"},
-        {"epoch", "1", "recipe: unknown key 'epoch'; the nearest is 'epochs'"},
+         "recipe: train.seed: found '9007199254740992', expected a whole number from 0 to 9007199254740991"},
+        {"head_lr", "nan", "recipe: train.head_lr: found 'nan', expected a number from 0 to 1"},
+        {"head_lr", "inf", "recipe: train.head_lr: found 'inf', expected a number from 0 to 1"},
+        {"head_lr", "0x1p-4", "recipe: train.head_lr: found '0x1p-4', expected a number from 0 to 1"},
+        {"head_lr", " 0.1", "recipe: train.head_lr: found ' 0.1', expected a number from 0 to 1"},
+        {"head_lr", "0.1.2", "recipe: train.head_lr: found '0.1.2', expected a number from 0 to 1"},
+        {"head_lr", "-0.1", "recipe: train.head_lr: found '-0.1', expected a number from 0 to 1"},
+        {"head_lr", "1e999", "recipe: train.head_lr: found '1e999', expected a number from 0 to 1"},
+        {"head_lr", "auto", "recipe: train.head_lr: found 'auto', expected a number from 0 to 1"},
+        {"clip", "-1", "recipe: train.clip: found '-1', expected a number from 0 to 1000000, or auto"},
+        {"feature_scale", "0",
+         "recipe: model.feature_scale: found '0', expected a number from 1e-06 to 1000000, or auto"},
+        {"stop_grad", "2", "recipe: train.stop_grad: found '2', expected 0 or 1, or auto"},
+        {"flips", "yes", "recipe: data.flips: found 'yes', expected 0 or 1"},
+        {"hidden", "100", "recipe: model.hidden: found '100', expected a multiple of 64"},
+        {"dilate", "4", "recipe: data.dilate: found '4', expected an odd number"},
+        {"regime", "Supervised", "recipe: train.regime: found 'Supervised', expected auto, unsupervised or supervised"},
+        {"variant", "auto", "recipe: model.variant: found 'auto', expected jims or icpr"},
+        {"size", "16", "recipe: model.size: found '16', expected a number or HEIGHTxWIDTH, each from 32 to 4096"},
+        {"size", "64x", "recipe: model.size: found '64x', expected a number or HEIGHTxWIDTH, each from 32 to 4096"},
+        {"size", "x64", "recipe: model.size: found 'x64', expected a number or HEIGHTxWIDTH, each from 32 to 4096"},
+        {"size", "64x5000",
+         "recipe: model.size: found '64x5000', expected a number or HEIGHTxWIDTH, each from 32 to 4096"},
+        {"size", "64x64x64",
+         "recipe: model.size: found '64x64x64', expected a number or HEIGHTxWIDTH, each from 32 to 4096"},
+        {"mask", "all", "recipe: anomaly.mask: found 'all', expected perlin, uniform or none"},
+        {"loss.epochs", "1", "recipe: unknown key 'loss.epochs'; the nearest is 'train.epochs'"},
+        {"train.epoch", "1", "recipe: unknown key 'train.epoch'; the nearest is 'train.epochs'"},
+        {"trian.epochs", "1", "recipe: unknown key 'trian.epochs'; the nearest is 'train.epochs'"},
+        {"train.train.epochs", "1", NULL},
+        {"", "1", NULL},
+        {".", "1", NULL},
+        {"epoch", "1", "recipe: unknown key 'epoch'; the nearest is 'train.epochs'"},
         {"learning_rate", "1", NULL},
-        {"prelin_treshold", "1", "recipe: unknown key 'prelin_treshold'; the nearest is 'perlin_threshold'"},
+        {"prelin_treshold", "1", "recipe: unknown key 'prelin_treshold'; the nearest is 'anomaly.perlin_threshold'"},
     };
     for (size_t i = 0; i < sizeof refusals / sizeof refusals[0]; i++) {
         Recipe before, r;
@@ -128,6 +138,21 @@ static void bad_values_are_named_and_change_nothing(void **state) {
     assert_int_equal(recipe_set(&r, huge, "1", &e), BLEMISH_ERROR_ARGUMENT);
     assert_int_equal(recipe_set(&r, "size", huge, &e), BLEMISH_ERROR_ARGUMENT);
     assert_int_equal(recipe_set(&r, "clip", huge, &e), BLEMISH_ERROR_ARGUMENT);
+}
+
+/* A full name and its last part are the same key, and no last part stands for two. */
+static void short_names_are_unique(void **state) {
+    (void)state;
+    Recipe r;
+    recipe_defaults(&r);
+    const char *name, *help;
+    char value[64];
+    for (size_t i = 0; recipe_key(&r, i, &name, value, &help); i++) {
+        assert_non_null(strchr(name, '.'));
+        assert_int_equal(recipe_find(name), i);
+        assert_int_equal(recipe_find(strchr(name, '.') + 1), i);
+    }
+    assert_true(recipe_find("size") == SIZE_MAX);
 }
 
 static void size_sets_both_sides(void **state) {
@@ -158,10 +183,12 @@ static void json_holds_the_whole_recipe(void **state) {
     recipe_json(&r, &t);
     json_t *object = json_loads(t.data, JSON_REJECT_DUPLICATES, NULL);
     assert_non_null(object);
-    const char *name;
-    json_t *item;
-    json_object_foreach(object, name, item) {
-        char value[64];
+    const char *section, *key;
+    json_t *keys, *item;
+    size_t count = 0;
+    json_object_foreach(object, section, keys) json_object_foreach(keys, key, item) {
+        char name[64], value[64];
+        snprintf(name, sizeof name, "%s.%s", section, key);
         if (json_is_string(item))
             snprintf(value, sizeof value, "%s", json_string_value(item));
         else if (json_is_integer(item))
@@ -169,8 +196,10 @@ static void json_holds_the_whole_recipe(void **state) {
         else
             snprintf(value, sizeof value, "%.17g", json_real_value(item));
         assert_int_equal(recipe_set(&back, name, value, &e), BLEMISH_OK);
+        count++;
     }
-    assert_int_equal(json_object_size(object), 25);
+    assert_int_equal(json_object_size(object), 5);
+    assert_int_equal(count, 29);
     assert_same(&r, &back);
     json_decref(object);
     text_free(&t);
@@ -200,6 +229,7 @@ int main(void) {
         cmocka_unit_test(every_key_takes_its_own_value_back),
         cmocka_unit_test(defaults_are_spec_6),
         cmocka_unit_test(bad_values_are_named_and_change_nothing),
+        cmocka_unit_test(short_names_are_unique),
         cmocka_unit_test(size_sets_both_sides),
         cmocka_unit_test(json_holds_the_whole_recipe),
         cmocka_unit_test(numbers_do_not_depend_on_the_locale),

@@ -47,7 +47,7 @@ static double check(const Result *found, const Twin *twin) {
     return worst;
 }
 
-static void check_size(size_t height, size_t width, size_t images, bool icpr, bool align_corners) {
+static void check_size(size_t height, size_t width, size_t images, bool icpr, bool align_corners, bool flat) {
     static const size_t splits[][2] = {{16, 48}, {48, 16}, {32, 96}};
     Error e = {0};
     Random r = random_new(height * 16384 + width, (uint64_t)(2 * icpr + align_corners));
@@ -56,6 +56,7 @@ static void check_size(size_t height, size_t width, size_t images, bool icpr, bo
     Heads heads;
     Twin twin;
     assert_int_equal(geometry_make(&g, height, width, c[0], c[1], &e), 0);
+    if (flat) geometry_at_layer2(&g);
     random_heads(&r, &heads, g.c, LIFT_BLOCK * (1 + random_below(&r, 2)));
     heads.icpr = icpr;
     heads.feature_scale = 0.5f + random_float(&r);
@@ -77,7 +78,7 @@ static void check_size(size_t height, size_t width, size_t images, bool icpr, bo
 }
 
 static void check_variants(size_t height, size_t width) {
-    for (int i = 0; i < 4; i++) check_size(height, width, 2, i & 1, i & 2);
+    for (int i = 0; i < 4; i++) check_size(height, width, 2, i & 1, i & 2, false);
 }
 
 static void square(void **state) {
@@ -104,12 +105,19 @@ static void any_size(void **state) {
 /* KolektorSDD2's, 29 columns at layer2: few times, for the twin takes seconds. */
 static void tall(void **state) {
     (void)state;
-    check_size(640, 232, 1, false, true);
-    check_size(640, 232, 1, true, false);
+    check_size(640, 232, 1, false, true, false);
+    check_size(640, 232, 1, true, false, false);
+}
+
+static void without_upscaling(void **state) {
+    (void)state;
+    static const size_t sizes[][2] = {{32, 32}, {33, 47}, {88, 40}};
+    for (int i = 0; i < 12; i++) check_size(sizes[i / 4][0], sizes[i / 4][1], 2, i & 1, i & 2, true);
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(square), cmocka_unit_test(smallest), cmocka_unit_test(odd),
-                                       cmocka_unit_test(any_size), cmocka_unit_test(tall)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(square), cmocka_unit_test(smallest),
+                                       cmocka_unit_test(odd),    cmocka_unit_test(any_size),
+                                       cmocka_unit_test(tall),   cmocka_unit_test(without_upscaling)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -120,7 +120,8 @@ typedef struct BlemishRegion {
 
 /* One image's result. Pointers belong to the session and are valid until its next run or close. */
 typedef struct BlemishResult {
-    float score;                     /* probability-like anomaly score in [0, 1] (sigmoid of the score logit) */
+    float score;                     /* probability-like anomaly score in [0, 1]: sigmoid of the score logit, or
+                                      * map_max where the model has no classification head */
     int defect;                      /* 1 when score >= the model's threshold */
     float map_max;                   /* largest value of the map */
     const float *map;                /* anomaly map in [0, 1], map_height x map_width, row-major (spec 7) */
@@ -255,13 +256,17 @@ BLEMISH_API void blemish_dataset_close(BlemishDataset *dataset);
 
 /* ---- training -------------------------------------------------------------------------------------------- */
 
-/* A recipe is the list of named numbers of spec 6; blemish_recipe_key lists them. */
+/* A recipe is the list of named numbers of spec 6; blemish_recipe_key lists them (docs/recipes.md). */
 typedef struct BlemishRecipe BlemishRecipe;
 
 BLEMISH_API BlemishStatus blemish_recipe_new(BlemishRecipe **out);
-/* Sets one key from text ("epochs", "50"). Unknown keys and values out of range are refused. */
+/* Sets one key, by its full name or the last part of it, from text ("train.epochs" or "epochs", "50"). Unknown keys and
+ * values out of range are refused. */
 BLEMISH_API BlemishStatus blemish_recipe_set(BlemishRecipe *recipe, const char *key, const char *value);
-/* The index-th key with its present value and one line of help; returns 0 past the end, else 1. */
+/* Sets what a YAML file says, section by section ("train:", then "  epochs: 50"), and leaves the other keys alone;
+ * several files are loaded one after the other. Changes nothing on failure; errors name the file and the line. */
+BLEMISH_API BlemishStatus blemish_recipe_load(BlemishRecipe *recipe, const char *path);
+/* The index-th key's full name with its present value and one line of help; returns 0 past the end, else 1. */
 BLEMISH_API int blemish_recipe_key(const BlemishRecipe *recipe, size_t index, const char **key, char value[64],
                                    const char **help);
 BLEMISH_API const char *blemish_recipe_error(const BlemishRecipe *recipe);

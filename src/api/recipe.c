@@ -15,6 +15,12 @@ BLEMISH_API BlemishStatus blemish_recipe_set(BlemishRecipe *r, const char *key, 
     return recipe_set(&r->recipe, key, value, e);
 }
 
+BLEMISH_API BlemishStatus blemish_recipe_load(BlemishRecipe *r, const char *path) {
+    if (r == NULL) return BLEMISH_ERROR_ARGUMENT;
+    Error *e = error_begin(&r->error);
+    return path ? recipe_load(&r->recipe, path, e) : error_null(e, "path");
+}
+
 BLEMISH_API int blemish_recipe_key(const BlemishRecipe *r, size_t index, const char **key, char value[64],
                                    const char **help) {
     return r && key && value && help && recipe_key(&r->recipe, index, key, value, help);

@@ -34,7 +34,15 @@ static BlemishStatus settle(Recipe *recipe, const Manifest *manifest, Error *e) 
                          "data set: found no training image that is labelled good, expected some");
     if (recipe->regime == REGIME_SUPERVISED && defects == 0)
         return error_set(e, BLEMISH_ERROR_ARGUMENT,
-                         "recipe: regime: found supervised, but no training image is labelled defective");
+                         "recipe: train.regime: found supervised, but no training image is labelled defective");
+    if (recipe->regime == REGIME_UNSUPERVISED && recipe->mask == MASK_NONE)
+        return error_set(
+            e, BLEMISH_ERROR_ARGUMENT,
+            "recipe: anomaly.mask: found none, but without labelled defects there is nothing else to learn "
+            "from");
+    if (!recipe->segmentation && !recipe->classification)
+        return error_set(e, BLEMISH_ERROR_ARGUMENT,
+                         "recipe: loss.segmentation: found 0, expected 1 where model.classification is 0");
     return BLEMISH_OK;
 }
 
@@ -49,7 +57,9 @@ static BlemishStatus describe(Model *m, const Recipe *recipe, Error *e) {
     m->recipe_json = t.data;
     m->align_corners = recipe->align_corners != 0;
     snprintf(m->regime, sizeof m->regime, "%s", recipe->regime == REGIME_SUPERVISED ? "supervised" : "unsupervised");
-    return geometry_make(&m->geometry, recipe->height, recipe->width, m->trunk.c2, m->trunk.c3, e);
+    if (geometry_make(&m->geometry, recipe->height, recipe->width, m->trunk.c2, m->trunk.c3, e)) return e->status;
+    if (!recipe->upscale) geometry_at_layer2(&m->geometry);
+    return BLEMISH_OK;
 }
 
 static BlemishStatus train(Model *m, const Manifest *manifest, Recipe recipe, const BlemishTrainSettings *settings,

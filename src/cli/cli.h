@@ -8,7 +8,9 @@
 #include <jansson.h>
 
 extern const Command command_train, command_eval, command_predict, command_info, command_data, command_synth,
-    command_weights, command_bench;
+    command_weights, command_bench, command_protocol;
+
+enum { PATH_SIZE = 4096 };
 
 /* ---- progress.c ------------------------------------------------------------------------------------------ */
 
@@ -31,6 +33,8 @@ double seconds_now(void);
 /* From now on the first SIGINT or SIGTERM makes progress_show ask for a stop; the second one terminates at once. To be
  * called before any other thread starts, the library's too: they inherit the blocked signals. */
 void stop_on_signals(void);
+/* A signal was caught since. */
+bool stop_requested(void);
 
 /* ---- dataset.c: the options that name a data set ------------------------------------------------------------ */
 
@@ -105,6 +109,39 @@ typedef struct DataOptions {
 /* Opens the data set; a failure is printed. NULL then. */
 BlemishDataset *data_open(const DataOptions *options);
 size_t data_count(const BlemishDataset *dataset, BlemishSplit split, BlemishLabel label);
+
+/* ---- recipe.c -------------------------------------------------------------------------------------------- */
+
+#define RECIPE_SET_OPTIONS(Values)                                                                                     \
+    {.name = "recipe",                                                                                                 \
+     .argument = "FILE|NAME",                                                                                          \
+     .help = "a YAML file of recipe keys or the name of a shipped one; may be repeated, later ones win",               \
+     .kind = OPTION_LIST,                                                                                              \
+     .offset = offsetof(Values, recipes)},                                                                             \
+    {                                                                                                                  \
+        .name = "set", .argument = "KEY=VALUE",                                                                        \
+        .help = "set a key of the recipe, listed below; may be repeated; short names such as epochs do",               \
+        .kind = OPTION_LIST, .offset = offsetof(Values, set)                                                           \
+    }
+
+/* The defaults, then each file or shipped name, then each KEY=VALUE. Returns an exit code, what is wrong was printed;
+ * *recipe is the caller's either way. */
+int recipe_open(BlemishRecipe **recipe, const Command *command, const OptionList *files, const OptionList *pairs);
+int recipe_load(BlemishRecipe *recipe, const char *file_or_name);
+int recipe_set_pair(BlemishRecipe *recipe, const Command *command, const char *pair);
+/* A key's value by its full name; "" for an unknown one. */
+void recipe_value(const BlemishRecipe *recipe, const char *name, char value[64]);
+/* For Command.list: every key with its help and default. */
+void recipe_list_keys(void (*item)(FILE *out, const char *term, const char *help), FILE *out);
+
+/* The shipped recipes of a subfolder ("." or "ablations"), sorted, without ".yaml". False where there are none. */
+enum { RECIPE_NAMES_MAX = 64 };
+typedef struct RecipeNames {
+    char *items[RECIPE_NAMES_MAX];
+    size_t count;
+} RecipeNames;
+bool recipe_names(const char *subfolder, RecipeNames *names);
+void recipe_names_close(RecipeNames *names);
 
 /* ---- output.c -------------------------------------------------------------------------------------------- */
 

@@ -22,20 +22,33 @@ static int print_json(const char *path, const BlemishModelInfo *info) {
                                 "header", header ? header : json_null()));
 }
 
+/* One line a value; the keys of an object inside are SECTION.KEY. */
+static void print_section(const char *prefix, json_t *section) {
+    const char *key;
+    json_t *value;
+    json_object_foreach(section, key, value) {
+        char name[80];
+        snprintf(name, sizeof name, "%s%s%s", prefix, *prefix ? "." : "", key);
+        if (json_is_object(value) && !*prefix) {
+            print_section(name, value);
+            continue;
+        }
+        char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(6));
+        bool quoted = text && *text == '"';
+        if (text) printf("  %-26s %.*s\n", name, (int)strlen(text) - 2 * quoted, text + quoted);
+        free(text);
+    }
+}
+
 /* The header's nested objects ("recipe", "metrics") as indented lists. */
 static void print_sections(const char *header_json) {
     json_error_t error;
-    json_t *header = json_loads(header_json, 0, &error), *section, *value;
-    const char *name, *key;
+    json_t *header = json_loads(header_json, 0, &error), *section;
+    const char *name;
     json_object_foreach(header, name, section) {
         if (!json_is_object(section) || !json_object_size(section)) continue;
         printf("%s\n", name);
-        json_object_foreach(section, key, value) {
-            char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(6));
-            bool quoted = text && *text == '"';
-            if (text) printf("  %-26s %.*s\n", key, (int)strlen(text) - 2 * quoted, text + quoted);
-            free(text);
-        }
+        print_section("", section);
     }
     json_decref(header);
 }

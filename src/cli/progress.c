@@ -12,7 +12,7 @@
 
 static const double terminal_interval = 0.1, plain_interval = 5; // seconds
 
-static atomic_bool stop_requested;
+static atomic_bool stop_flag;
 
 static sigset_t stop_signals(void) {
     sigset_t set;
@@ -27,7 +27,7 @@ static void *wait_for_signals(void *unused) {
     int number;
     (void)unused;
     sigwait(&set, &number);
-    atomic_store(&stop_requested, true);
+    atomic_store(&stop_flag, true);
     sigwait(&set, &number);
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
     raise(number);
@@ -47,6 +47,10 @@ void stop_on_signals(void) {
     } else {
         pthread_detach(thread);
     }
+}
+
+bool stop_requested(void) {
+    return atomic_load(&stop_flag);
 }
 
 double seconds_now(void) {
@@ -125,7 +129,7 @@ static void draw(ProgressBar *bar, const BlemishProgress *p) {
 
 int progress_show(void *user, const BlemishProgress *p) {
     ProgressBar *bar = user;
-    if (bar->quiet) return atomic_load(&stop_requested);
+    if (bar->quiet) return atomic_load(&stop_flag);
     bool new_stage = strncmp(bar->stage, p->stage, sizeof bar->stage - 1) != 0;
     bool last = p->done == p->total && (!p->epochs || p->epoch == p->epochs);
     double now = seconds_now(), interval = bar->terminal ? terminal_interval : plain_interval;
@@ -137,5 +141,5 @@ int progress_show(void *user, const BlemishProgress *p) {
         draw(bar, p);
         bar->drawn = now;
     }
-    return atomic_load(&stop_requested);
+    return atomic_load(&stop_flag);
 }

@@ -5,12 +5,10 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { PATH_SIZE = 4096 };
-
 typedef struct Values {
     DataOptions data;
     const char *out, *backbone, *weights, *epochs, *batch, *seed, *checkpoint, *log;
-    OptionList set;
+    OptionList recipes, set;
     ImageSize size;
     uint64_t threads, checkpoint_every, cache_mb;
     bool resume, no_eval, quiet;
@@ -43,11 +41,7 @@ static const Option options[] = {
      .help = "short for --set height=H --set width=W; one number for a square",
      .kind = OPTION_SIZE,
      .offset = offsetof(Values, size)},
-    {.name = "set",
-     .argument = "KEY=VALUE",
-     .help = "set a key of the recipe, listed below; may be repeated",
-     .kind = OPTION_LIST,
-     .offset = offsetof(Values, set)},
+    RECIPE_SET_OPTIONS(Values),
     THREADS_OPTION(Values),
     TEXT_OPTION(
         "checkpoint", checkpoint, "FILE",
@@ -76,32 +70,20 @@ static const Option options[] = {
     QUIET_OPTION(Values),
 };
 
-static void list_recipe(void (*item)(FILE *out, const char *term, const char *help), FILE *out) {
-    BlemishRecipe *recipe;
-    const char *key, *help;
-    char value[64], text[512];
-    if (!blemish_recipe_new(&recipe)) {
-        for (size_t i = 0; blemish_recipe_key(recipe, i, &key, value, &help); i++) {
-            snprintf(text, sizeof text, "%s (default: %s)", help, value);
-            item(out, key, text);
-        }
+/* "regime: ...": what the labels, or the recipe, make of the training images. */
+static void say_regime(const BlemishRecipe *recipe, const BlemishDataset *dataset) {
+    char regime[64];
+    size_t masks = 0, defects = data_count(dataset, BLEMISH_SPLIT_TRAIN, BLEMISH_LABEL_DEFECT);
+    size_t images = data_count(dataset, BLEMISH_SPLIT_TRAIN, BLEMISH_LABEL_GOOD) + defects;
+    for (size_t i = 0; i < blemish_dataset_count(dataset); i++) {
+        BlemishSample sample = blemish_dataset_sample(dataset, i);
+        masks += sample.split == BLEMISH_SPLIT_TRAIN && sample.label == BLEMISH_LABEL_DEFECT && sample.mask_path;
     }
-    blemish_recipe_close(recipe);
-}
-
-static bool recipe_pair(BlemishRecipe *recipe, const char *pair) {
-    char key[64];
-    const char *equals = strchr(pair, '=');
-    size_t length = equals ? (size_t)(equals - pair) : 0;
-    if (!length || length >= sizeof key) {
-        wrong_usage(&command_train, "--set: found '%s', expected KEY=VALUE", pair);
-        return false;
-    }
-    memcpy(key, pair, length);
-    key[length] = 0;
-    if (!blemish_recipe_set(recipe, key, equals + 1)) return true;
-    wrong_usage(&command_train, "--set %s: %s", pair, blemish_recipe_error(recipe));
-    return false;
+    recipe_value(recipe, "train.regime", regime);
+    bool chosen = !strcmp(regime, "auto");
+    if (chosen) strcpy(regime, defects ? "supervised" : "unsupervised");
+    say("regime: %s, by the %s: %zu of %zu labelled training images are defective, %zu of them with a mask", regime,
+        chosen ? "labels" : "recipe", defects, images, masks);
 }
 
 static bool recipe_word(BlemishRecipe *recipe, const char *key, const char *value) {
@@ -110,23 +92,19 @@ static bool recipe_word(BlemishRecipe *recipe, const char *key, const char *valu
     return false;
 }
 
-/* The recipe the command line asks for; NULL when it is refused (one line was printed). */
-static BlemishRecipe *recipe_from(const Values *values) {
-    BlemishRecipe *recipe;
+/* The recipe the command line asks for, the caller's; returns an exit code, what is refused was printed. */
+static int recipe_from(const Values *values, BlemishRecipe **recipe) {
     char height[32], width[32];
-    if (blemish_recipe_new(&recipe)) return fail("memory is short"), NULL;
-    bool fine = true;
-    for (size_t i = 0; fine && i < values->set.count; i++) fine = recipe_pair(recipe, values->set.items[i]);
-    fine = fine && recipe_word(recipe, "epochs", values->epochs) && recipe_word(recipe, "batch", values->batch) &&
-           recipe_word(recipe, "seed", values->seed);
+    int code = recipe_open(recipe, &command_train, &values->recipes, &values->set);
+    if (code) return code;
+    bool fine = recipe_word(*recipe, "epochs", values->epochs) && recipe_word(*recipe, "batch", values->batch) &&
+                recipe_word(*recipe, "seed", values->seed);
     if (fine && values->size.height) {
         snprintf(height, sizeof height, "%zu", values->size.height);
         snprintf(width, sizeof width, "%zu", values->size.width);
-        fine = recipe_word(recipe, "height", height) && recipe_word(recipe, "width", width);
+        fine = recipe_word(*recipe, "height", height) && recipe_word(*recipe, "width", width);
     }
-    if (fine) return recipe;
-    blemish_recipe_close(recipe);
-    return NULL;
+    return fine ? EXIT_OK : EXIT_USAGE;
 }
 
 /* Evaluates on the test images, prints the metrics and puts them into the model. */
@@ -211,21 +189,22 @@ static int run(int argc, char **argv) {
     char checkpoint[PATH_SIZE], log[PATH_SIZE];
     int code = options_parse(&command_train, argc, argv, &values, &count);
     if (code >= 0) return code;
-    BlemishRecipe *recipe = recipe_from(&values);
-    if (!recipe) return EXIT_USAGE;
-    if (strlen(values.out) > PATH_SIZE - 16) code = fail("%s: the name is too long", values.out);
+    BlemishRecipe *recipe = NULL;
+    code = recipe_from(&values, &recipe);
+    if (!code && strlen(values.out) > PATH_SIZE - 16) code = fail("%s: the name is too long", values.out);
     snprintf(checkpoint, sizeof checkpoint, "%s.checkpoint", values.out);
     snprintf(log, sizeof log, "%s.csv", values.out);
     if (!values.checkpoint) values.checkpoint = checkpoint;
     if (!values.log) values.log = log;
-    if (code < 0) code = check_folder(values.out);
+    if (!code) code = check_folder(values.out);
     BlemishDataset *dataset = code ? NULL : data_open(&values.data);
     if (dataset && values.resume != !access(values.checkpoint, F_OK)) {
         say(values.resume ? "%s: there is no checkpoint, training starts from the beginning"
                           : "%s: left alone until the first checkpoint of this training; --resume would continue it",
             values.checkpoint);
     }
-    code = dataset ? train_and_evaluate(&values, dataset, recipe) : EXIT_FAILED;
+    if (dataset && !values.quiet) say_regime(recipe, dataset);
+    if (!code) code = dataset ? train_and_evaluate(&values, dataset, recipe) : EXIT_FAILED;
     blemish_dataset_close(dataset);
     blemish_recipe_close(recipe);
     return code;
@@ -240,12 +219,14 @@ const Command command_train = {
         "soon as one training image is labelled defective, that supervision is used, with masks where there are any. "
         "Then the test images, where the data set has any, are evaluated: the metrics are printed and kept in the "
         "model.\n\n"
+        "The recipe is its default values, then every --recipe in turn, then every --set. Shipped recipes: "
+        "unsupervised, supervised, mvtec, visa, ksdd2, sensum, magnetic-tile, and ablations/NAME to put on top.\n\n"
         "Ctrl-C (SIGINT or SIGTERM) writes a checkpoint and ends with exit status 1; the same command with --resume "
         "continues, to the same model as if it had never stopped. A second one ends at once.",
     .example = "blemish train --data magnetic-tile --out tiles.blemish --backbone resnet18 --epochs 50\n"
-               "blemish train --data parts.csv --out parts.blemish --size 640x232 --set noise_std=0.02",
+               "blemish train --data parts.csv --out parts.blemish --recipe supervised --set anomaly.noise_std=0.02",
     OPTIONS(options),
     .list_title = "Recipe keys",
-    .list = list_recipe,
+    .list = recipe_list_keys,
     .run = run,
 };

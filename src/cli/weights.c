@@ -8,8 +8,6 @@ typedef struct Values {
     bool quiet;
 } Values;
 
-enum { PATH_SIZE = 4096 };
-
 static const Option options[] = {
     {.name = "backbone",
      .argument = "NAME",

@@ -96,7 +96,7 @@ static BlemishStatus finish(Session *s, size_t index, size_t slot, const Blemish
     float *map = s->maps + slot * g->height * g->width, score;
     if (head_runner_run(s->heads, f2, f3, s->logits, &score, e)) return e->status;
     float map_max = smooth_run(&s->smooth, s->logits, map);
-    score = 1.0f / (1.0f + expf(-score));
+    score = s->model->heads.map_score ? map_max : 1.0f / (1.0f + expf(-score));
     *result = (BlemishResult){.score = score,
                               .defect = score >= s->model->threshold,
                               .map_max = map_max,

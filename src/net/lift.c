@@ -22,6 +22,11 @@ BlemishStatus geometry_make(Geometry *g, size_t height, size_t width, size_t c2,
     return BLEMISH_OK;
 }
 
+void geometry_at_layer2(Geometry *g) {
+    g->h = g->h2;
+    g->w = g->w2;
+}
+
 BlemishStatus lift_open(Lift *lift, const Geometry *g, bool align_corners, Error *e) {
     *lift = (Lift){0};
     if (band_lift(&lift->y2, g->h2, g->h, align_corners, e) || band_lift(&lift->x2, g->w2, g->w, align_corners, e) ||

@@ -31,7 +31,7 @@ typedef struct Field {
     char value[72];
     bool word; /* a JSON string in the header, else a JSON number or boolean as it stands */
 } Field;
-enum { FIELDS = 14 };
+enum { FIELDS = 16 };
 
 /* The shortest decimal that reads back to the same float. */
 static void float_text(float value, char out[72]) {
@@ -48,11 +48,12 @@ static void float_text(float value, char out[72]) {
 
 static void describe(const Model *m, Field f[FIELDS]) {
     static const Field names[FIELDS] = {
-        {"format", MODEL_FORMAT, true}, {"format_version", "", false}, {"program_version", "", true},
-        {"backbone", "", true},         {"variant", "", true},         {"regime", "", true},
-        {"height", "", false},          {"width", "", false},          {"hidden", "", false},
-        {"align_corners", "", false},   {"feature_scale", "", false},  {"threshold", "", false},
-        {"pixel_threshold", "", false}, {"data_fingerprint", "", true}};
+        {"format", MODEL_FORMAT, true}, {"format_version", "", false},  {"program_version", "", true},
+        {"backbone", "", true},         {"variant", "", true},          {"regime", "", true},
+        {"height", "", false},          {"width", "", false},           {"hidden", "", false},
+        {"align_corners", "", false},   {"feature_scale", "", false},   {"threshold", "", false},
+        {"pixel_threshold", "", false}, {"data_fingerprint", "", true}, {"upscale", "", false},
+        {"classification", "", false}};
     memcpy(f, names, sizeof names);
     enum { SIZE = sizeof f->value };
     snprintf(f[1].value, SIZE, "%d", MODEL_FORMAT_VERSION);
@@ -68,6 +69,8 @@ static void describe(const Model *m, Field f[FIELDS]) {
     float_text(m->threshold, f[11].value);
     float_text(m->pixel_threshold, f[12].value);
     snprintf(f[13].value, SIZE, "%s", m->fingerprint);
+    snprintf(f[14].value, SIZE, "%s", m->geometry.h == m->geometry.h2 ? "false" : "true");
+    snprintf(f[15].value, SIZE, "%s", m->heads.map_score ? "false" : "true");
 }
 
 BlemishStatus model_header(Model *model, Error *e) {
@@ -131,6 +134,16 @@ static size_t read_choice(Reader *r, const char *key, const char *const *names) 
     }
     free(text);
     return at;
+}
+
+/* A switch that files may lack, from before there was another value than true. */
+static bool read_switch(Reader *r, const char *key) {
+    static const char *const booleans[] = {"false", "true", NULL};
+    if (r->e->status) return true;
+    char *text = tensor_file_metadata(r->file, key, r->e);
+    if (text == NULL) return true;
+    free(text);
+    return read_choice(r, key, booleans) == 1;
 }
 
 static size_t read_count(Reader *r, const char *key, size_t low, size_t high) {
@@ -207,6 +220,7 @@ static BlemishStatus read_fields(Model *m, Reader *r, Error *e) {
     size_t height = read_count(r, "height", SIDE_MIN, SIDE_MAX), width = read_count(r, "width", SIDE_MIN, SIDE_MAX);
     size_t hidden = read_count(r, "hidden", LIFT_BLOCK, HIDDEN_MAX);
     m->align_corners = read_choice(r, "align_corners", booleans) == 1;
+    bool upscale = read_switch(r, "upscale"), classification = read_switch(r, "classification");
     float scale = read_float(r, "feature_scale", 1e-6, 1e6);
     m->threshold = read_float(r, "threshold", 0, 1);
     m->pixel_threshold = read_float(r, "pixel_threshold", 0, 1);
@@ -218,8 +232,10 @@ static BlemishStatus read_fields(Model *m, Reader *r, Error *e) {
                   LIFT_BLOCK);
     if (e->status || trunk_load_folded(&m->trunk, backbone, r->file, e)) return e->status;
     if (geometry_make(&m->geometry, height, width, m->trunk.c2, m->trunk.c3, e)) return e->status;
+    if (!upscale) geometry_at_layer2(&m->geometry);
     if (heads_open(&m->heads, m->geometry.c, hidden, e) || heads_load(&m->heads, r->file, e)) return e->status;
     m->heads.icpr = icpr;
+    m->heads.map_score = !classification;
     m->heads.feature_scale = scale;
     return model_header(m, e);
 }

@@ -1,5 +1,5 @@
 /* net: the backbone, the lift and the two heads. Shapes: H x W input pixels; layer2 is (h2, w2, c2) = H/8 x W/8,
- * layer3 (h3, w3, c3) = H/16 x W/16; the feature resolution is h x w = 2 h2 x 2 w2; c = c2 + c3. All maps NHWC. */
+ * layer3 (h3, w3, c3) = H/16 x W/16; the feature resolution is h x w = 2 h2 x 2 w2 (h2 x w2 without upscaling); c = c2 + c3. All maps NHWC. */
 #ifndef BLEMISH_NET_H
 #define BLEMISH_NET_H
 
@@ -59,6 +59,8 @@ typedef struct Geometry {
 } Geometry;
 /* Refuses inputs smaller than 32 x 32 and larger than 16384 a side. */
 BlemishStatus geometry_make(Geometry *g, size_t height, size_t width, size_t c2, size_t c3, Error *e);
+/* Without upscaling (an ablation): the feature resolution becomes layer2's. */
+void geometry_at_layer2(Geometry *g);
 
 /* ---- heads.c: parameters -------------------------------------------------------------------------------- */
 enum { CLS_FEATURES = 2 * CLS_CHANNELS + 2 };
@@ -91,6 +93,7 @@ typedef struct HeadStats {
 
 typedef struct Heads {
     bool icpr;           /* classification head on A(F) instead of F */
+    bool map_score;      /* no classification head: the score is the map's maximum */
     float feature_scale; /* features are divided by it (spec 4) */
     HeadParams params;
     HeadStats stats;

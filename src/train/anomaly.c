@@ -64,3 +64,7 @@ void anomaly_mask(Random *random, size_t h, size_t w, double threshold, const ui
     plane_resize_bilinear(noise, height, width, resized, h, w);
     for (size_t i = 0; i < h * w; i++) noise_mask[i] = (double)resized[i] > threshold && !(mask && mask[i]);
 }
+
+void anomaly_everywhere(size_t pixels, const uint8_t *mask, uint8_t *noise_mask) {
+    for (size_t i = 0; i < pixels; i++) noise_mask[i] = !(mask && mask[i]);
+}

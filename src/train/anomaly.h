@@ -15,5 +15,7 @@ size_t anomaly_scratch(size_t h, size_t w);
  * two it stays empty. */
 void anomaly_mask(Random *random, size_t h, size_t w, double threshold, const uint8_t *mask, float *scratch,
                   uint8_t *noise_mask);
+/* The mask without Perlin noise, as SimpleNet has it: 1 wherever there is no real defect (mask, or NULL). */
+void anomaly_everywhere(size_t pixels, const uint8_t *mask, uint8_t *noise_mask);
 
 #endif

@@ -54,9 +54,11 @@ void loss_terms(const LossInput *in, LossTerms *terms, float *dmap, float *dscor
     const Counts n = count_pixels(in);
     *terms = (LossTerms){0};
     memset(dmap, 0, in->samples * in->pixels * sizeof *dmap);
+    memset(dscore, 0, in->samples * sizeof *dscore);
     /* One image after the other, so that the sums do not depend on the number of threads. */
     for (size_t s = 0; s < in->samples; s++) {
         if (in->segmented[s]) image_terms(in, s, n, terms, dmap);
+        if (in->unscored) continue;
         const double sign = in->label[s] ? 1.0 : -1.0;
         double derivative;
         terms->focal_score += focal(sign * (double)in->score[s], &derivative) / (double)in->samples;

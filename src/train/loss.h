@@ -12,6 +12,7 @@ typedef struct LossInput {
     const uint8_t *label;     /* (samples) target: 0 or 1 */
     const uint8_t *segmented; /* (samples) gamma: 0 switches the image's segmentation terms off */
     const float *weight;      /* (samples, pixels) distance weights D, or NULL for 1 */
+    bool unscored;            /* there is no classification head: the score's term is left out */
 } LossInput;
 
 typedef struct LossTerms {

@@ -4,60 +4,79 @@
 #include <stdio.h>
 #include <string.h>
 
-typedef enum Kind { KIND_COUNT, KIND_SEED, KIND_REAL, KIND_SWITCH, KIND_REGIME, KIND_VARIANT } Kind;
+typedef enum Kind { KIND_COUNT, KIND_SEED, KIND_REAL, KIND_SWITCH, KIND_CHOICE } Kind;
 
 typedef struct Key {
-    const char *name;
+    const char *name; /* SECTION.KEY; KEY alone is unique too */
     Kind kind;
     bool automatic; /* takes "auto", stored as a negative number */
     size_t offset;
     double low, high;
+    const char *const *choices; /* KIND_CHOICE: the words, by enum value */
     const char *help;
 } Key;
 
 #define SEED_MAX 9007199254740991.0 /* 2^53 - 1: every JSON reader keeps it exactly */
 #define AT(field) offsetof(Recipe, field)
 
-static const Key keys[] = {
-    {"regime", KIND_REGIME, true, AT(regime), 0, 0,
-     "auto, unsupervised or supervised; auto: supervised when a training image is labelled defective"},
-    {"variant", KIND_VARIANT, false, AT(variant), 0, 0,
-     "jims or icpr: the classification head sees the features or the adapted features"},
-    {"height", KIND_COUNT, false, AT(height), 32, 4096, "network input height, pixels (size=HxW sets both)"},
-    {"width", KIND_COUNT, false, AT(width), 32, 4096, "network input width, pixels (size=N sets both)"},
-    {"hidden", KIND_COUNT, false, AT(hidden), 64, 8192, "width of the segmentation head, a multiple of 64"},
-    {"epochs", KIND_COUNT, false, AT(epochs), 1, 100000, "passes over the training images"},
-    {"batch", KIND_COUNT, false, AT(batch), 1, 4096, "images of one step"},
-    {"bf16", KIND_SWITCH, true, AT(bf16), 0, 1,
-     "1: matrix products in bfloat16 (sums, weights and the rest in fp32); auto: where the processor has them"},
-    {"seed", KIND_SEED, false, AT(seed), 0, SEED_MAX, "seed of every random draw"},
-    {"adaptor_lr", KIND_REAL, false, AT(adaptor_lr), 0, 1, "learning rate of the adaptor"},
-    {"adaptor_decay", KIND_REAL, false, AT(adaptor_decay), 0, 10, "weight decay of the adaptor"},
-    {"head_lr", KIND_REAL, false, AT(head_lr), 0, 1, "learning rate of both heads"},
-    {"head_decay", KIND_REAL, false, AT(head_decay), 0, 10, "weight decay of both heads"},
-    {"lr_drop", KIND_REAL, false, AT(lr_drop), 0, 1, "factor on the learning rates at each of the two drops"},
-    {"lr_drop_first", KIND_REAL, false, AT(lr_drop_first), 0, 1, "fraction of the epochs before the first drop"},
-    {"lr_drop_second", KIND_REAL, false, AT(lr_drop_second), 0, 1, "fraction of the epochs before the second drop"},
-    {"clip", KIND_REAL, true, AT(clip), 0, 1e6, "largest gradient norm, 0: off; auto: 1 when supervised, else 0"},
-    {"stop_grad", KIND_SWITCH, true, AT(stop_grad), 0, 1,
-     "1: the classification loss does not train the map; auto: 1 when unsupervised, else 0"},
-    {"noise_std", KIND_REAL, true, AT(noise_std), 0, 100,
-     "standard deviation of the synthetic anomalies on normalised features; auto: 0.015"},
-    {"feature_scale", KIND_REAL, true, AT(feature_scale), 1e-6, 1e6,
-     "features are divided by it; auto: measured on the training images"},
-    {"perlin_threshold", KIND_REAL, true, AT(perlin_threshold), 0, 1,
-     "noise value above which an anomaly is drawn; auto: 0.6 when supervised, else 0.2"},
-    {"flips", KIND_SWITCH, false, AT(flips), 0, 1, "1: defective images are shown in four flips (supervised)"},
-    {"dilate", KIND_COUNT, false, AT(dilate), 1, 255, "side of the square masks grow by, odd, 1: off (supervised)"},
-    {"distance_weights", KIND_SWITCH, false, AT(distance_weights), 0, 1,
-     "1: the loss weighs a defect's centre more than its edge (supervised)"},
-    {"align_corners", KIND_SWITCH, false, AT(align_corners), 0, 1,
-     "1: features are upsampled with aligned corners; 0 for models trained elsewhere"},
-};
-enum { KEYS = sizeof keys / sizeof keys[0] };
-
 static const char *const regimes[] = {"auto", "unsupervised", "supervised", NULL};
 static const char *const variants[] = {"jims", "icpr", NULL};
+static const char *const masks[] = {"perlin", "uniform", "none", NULL};
+
+/* Sorted by section, which recipe_json relies on. */
+static const Key keys[] = {
+    {"train.regime", KIND_CHOICE, true, AT(regime), 0, 0, regimes,
+     "auto, unsupervised or supervised; auto: supervised when a training image is labelled defective"},
+    {"train.epochs", KIND_COUNT, false, AT(epochs), 1, 100000, NULL, "passes over the training images"},
+    {"train.batch", KIND_COUNT, false, AT(batch), 1, 4096, NULL, "images of one step"},
+    {"train.bf16", KIND_SWITCH, true, AT(bf16), 0, 1, NULL,
+     "1: matrix products in bfloat16 (sums, weights and the rest in fp32); auto: where the processor has them"},
+    {"train.seed", KIND_SEED, false, AT(seed), 0, SEED_MAX, NULL, "seed of every random draw"},
+    {"train.adaptor_lr", KIND_REAL, false, AT(adaptor_lr), 0, 1, NULL, "learning rate of the adaptor"},
+    {"train.adaptor_decay", KIND_REAL, false, AT(adaptor_decay), 0, 10, NULL, "weight decay of the adaptor"},
+    {"train.head_lr", KIND_REAL, false, AT(head_lr), 0, 1, NULL, "learning rate of both heads"},
+    {"train.head_decay", KIND_REAL, false, AT(head_decay), 0, 10, NULL, "weight decay of both heads"},
+    {"train.lr_drop", KIND_REAL, false, AT(lr_drop), 0, 1, NULL,
+     "factor on the learning rates at each of the two drops"},
+    {"train.lr_drop_first", KIND_REAL, false, AT(lr_drop_first), 0, 1, NULL,
+     "fraction of the epochs before the first drop"},
+    {"train.lr_drop_second", KIND_REAL, false, AT(lr_drop_second), 0, 1, NULL,
+     "fraction of the epochs before the second drop"},
+    {"train.clip", KIND_REAL, true, AT(clip), 0, 1e6, NULL,
+     "largest gradient norm, 0: off; auto: 1 when supervised, else 0"},
+    {"train.stop_grad", KIND_SWITCH, true, AT(stop_grad), 0, 1, NULL,
+     "1: the classification loss does not train the map; auto: 1 when unsupervised, else 0"},
+    {"model.variant", KIND_CHOICE, false, AT(variant), 0, 0, variants,
+     "jims or icpr: the classification head sees the features or the adapted features"},
+    {"model.height", KIND_COUNT, false, AT(height), 32, 4096, NULL,
+     "network input height, pixels (model.size=HxW sets both)"},
+    {"model.width", KIND_COUNT, false, AT(width), 32, 4096, NULL,
+     "network input width, pixels (model.size=N sets both)"},
+    {"model.hidden", KIND_COUNT, false, AT(hidden), 64, 8192, NULL, "width of the segmentation head, a multiple of 64"},
+    {"model.upscale", KIND_SWITCH, false, AT(upscale), 0, 1, NULL,
+     "1: features at twice the resolution of layer2; 0: at that of layer2"},
+    {"model.align_corners", KIND_SWITCH, false, AT(align_corners), 0, 1, NULL,
+     "1: features are upsampled with aligned corners; 0 for models trained elsewhere"},
+    {"model.classification", KIND_SWITCH, false, AT(classification), 0, 1, NULL,
+     "1: the classification head gives the score; 0: there is none, the score is the map's maximum"},
+    {"model.feature_scale", KIND_REAL, true, AT(feature_scale), 1e-6, 1e6, NULL,
+     "features are divided by it; auto: measured on the training images"},
+    {"anomaly.mask", KIND_CHOICE, false, AT(mask), 0, 0, masks,
+     "where noise is added: perlin (under Perlin noise), uniform (everywhere, second showing only) or none"},
+    {"anomaly.noise_std", KIND_REAL, true, AT(noise_std), 0, 100, NULL,
+     "standard deviation of the synthetic anomalies on normalised features; auto: 0.015"},
+    {"anomaly.perlin_threshold", KIND_REAL, true, AT(perlin_threshold), 0, 1, NULL,
+     "noise value above which an anomaly is drawn; auto: 0.6 when supervised, else 0.2"},
+    {"loss.segmentation", KIND_SWITCH, false, AT(segmentation), 0, 1, NULL,
+     "1: the map has loss terms of its own; 0: the score's alone"},
+    {"loss.distance_weights", KIND_SWITCH, false, AT(distance_weights), 0, 1, NULL,
+     "1: the loss weighs a defect's centre more than its edge (supervised)"},
+    {"data.flips", KIND_SWITCH, false, AT(flips), 0, 1, NULL,
+     "1: defective images are shown in four flips (supervised)"},
+    {"data.dilate", KIND_COUNT, false, AT(dilate), 1, 255, NULL,
+     "side of the square masks grow by, odd, 1: off (supervised)"},
+};
+enum { KEYS = sizeof keys / sizeof keys[0] };
 
 void recipe_defaults(Recipe *recipe) {
     *recipe = (Recipe){
@@ -85,6 +104,10 @@ void recipe_defaults(Recipe *recipe) {
         .dilate = 7,
         .distance_weights = 1,
         .align_corners = 1,
+        .upscale = 1,
+        .classification = 1,
+        .mask = MASK_PERLIN,
+        .segmentation = 1,
     };
 }
 
@@ -109,25 +132,50 @@ static size_t edit_distance(const char *a, const char *b) {
     return row[n];
 }
 
+static const char *short_name(const char *name) {
+    const char *dot = strchr(name, '.');
+    return dot ? dot + 1 : name;
+}
+
+size_t recipe_find(const char *name) {
+    const bool full = strchr(name, '.') != NULL;
+    for (size_t i = 0; i < KEYS; i++)
+        if (strcmp(name, full ? keys[i].name : short_name(keys[i].name)) == 0) return i;
+    return SIZE_MAX;
+}
+
 static BlemishStatus unknown_key(const char *name, Error *e) {
+    const size_t misplaced = recipe_find(short_name(name)); /* the right key in the wrong section */
+    const bool full = strchr(name, '.') != NULL;
     size_t best = 0, best_distance = SIZE_MAX;
-    for (size_t i = 0; i < KEYS; i++) {
-        size_t distance = edit_distance(name, keys[i].name);
+    for (size_t i = 0; i < KEYS && misplaced == SIZE_MAX; i++) {
+        size_t distance = edit_distance(name, full ? keys[i].name : short_name(keys[i].name));
         if (distance < best_distance) best = i, best_distance = distance;
     }
-    return error_set(e, BLEMISH_ERROR_ARGUMENT, "recipe: unknown key '%s'; the nearest is '%s'", name, keys[best].name);
+    return error_set(e, BLEMISH_ERROR_ARGUMENT, "recipe: unknown key '%s'; the nearest is '%s'", name,
+                     keys[misplaced == SIZE_MAX ? best : misplaced].name);
 }
 
 static BlemishStatus refuse(const Key *key, const char *value, const char *expected, Error *e) {
     return error_set(e, BLEMISH_ERROR_ARGUMENT, "recipe: %s: found '%s', expected %s%s", key->name, value, expected,
-                     key->automatic && key->kind != KIND_REGIME ? ", or auto" : "");
+                     key->automatic && key->kind != KIND_CHOICE ? ", or auto" : "");
 }
 
-/* Index of value among the names, -1 where it is none of them. */
-static int choice(const char *const *names, const char *value) {
-    for (int i = 0; names[i]; i++)
-        if (strcmp(value, names[i]) == 0) return i;
-    return -1;
+static BlemishStatus set_choice(const Key *key, char *field, const char *value, Error *e) {
+    char expected[96] = "";
+    for (int i = 0; key->choices[i]; i++) {
+        if (strcmp(value, key->choices[i]) == 0) {
+            *(int *)(void *)field = i;
+            return BLEMISH_OK;
+        }
+        const size_t used = strlen(expected);
+        snprintf(expected + used, sizeof expected - used, "%s%s",
+                 i == 0                ? ""
+                 : key->choices[i + 1] ? ", "
+                                       : " or ",
+                 key->choices[i]);
+    }
+    return refuse(key, value, expected, e);
 }
 
 static BlemishStatus set_number(const Key *key, char *field, const char *value, Error *e) {
@@ -170,30 +218,19 @@ static BlemishStatus set_size(Recipe *recipe, const char *value, Error *e) {
     Recipe changed = *recipe;
     if (recipe_set(&changed, "height", height, e) || recipe_set(&changed, "width", cross ? cross + 1 : height, e))
         return error_set(e, BLEMISH_ERROR_ARGUMENT,
-                         "recipe: size: found '%s', expected a number or HEIGHTxWIDTH, each from 32 to 4096", value);
+                         "recipe: model.size: found '%s', expected a number or HEIGHTxWIDTH, each from 32 to 4096",
+                         value);
     *recipe = changed;
     return BLEMISH_OK;
 }
 
 BlemishStatus recipe_set(Recipe *recipe, const char *name, const char *value, Error *e) {
-    if (strcmp(name, "size") == 0) return set_size(recipe, value, e);
-    const Key *key = NULL;
-    for (size_t i = 0; i < KEYS && key == NULL; i++)
-        if (strcmp(name, keys[i].name) == 0) key = &keys[i];
-    if (key == NULL) return unknown_key(name, e);
+    if (strcmp(name, "size") == 0 || strcmp(name, "model.size") == 0) return set_size(recipe, value, e);
+    const size_t at = recipe_find(name);
+    if (at == SIZE_MAX) return unknown_key(name, e);
+    const Key *key = &keys[at];
     char *field = (char *)recipe + key->offset;
-    if (key->kind == KIND_REGIME) {
-        int at = choice(regimes, value);
-        if (at < 0) return refuse(key, value, "auto, unsupervised or supervised", e);
-        recipe->regime = (Regime)at;
-        return BLEMISH_OK;
-    }
-    if (key->kind == KIND_VARIANT) {
-        int at = choice(variants, value);
-        if (at < 0) return refuse(key, value, "jims or icpr", e);
-        recipe->variant = (Variant)at;
-        return BLEMISH_OK;
-    }
+    if (key->kind == KIND_CHOICE) return set_choice(key, field, value, e);
     if (key->automatic && strcmp(value, "auto") == 0) {
         if (key->kind == KIND_SWITCH)
             *(int *)(void *)field = -1;
@@ -220,11 +257,8 @@ bool recipe_key(const Recipe *recipe, size_t index, const char **name, char valu
     *name = key->name;
     *help = key->help;
     switch (key->kind) {
-    case KIND_REGIME:
-        snprintf(value, 64, "%s", regimes[recipe->regime]);
-        break;
-    case KIND_VARIANT:
-        snprintf(value, 64, "%s", variants[recipe->variant]);
+    case KIND_CHOICE:
+        snprintf(value, 64, "%s", key->choices[*(const int *)(const void *)field]);
         break;
     case KIND_COUNT:
         snprintf(value, 64, "%zu", *(const size_t *)(const void *)field);
@@ -249,13 +283,19 @@ bool recipe_key(const Recipe *recipe, size_t index, const char **name, char valu
 }
 
 void recipe_json(const Recipe *recipe, Text *out) {
-    const char *name, *help;
+    const char *name, *help, *section = "";
     char value[64];
     for (size_t i = 0; recipe_key(recipe, i, &name, value, &help); i++) {
-        bool word = keys[i].kind == KIND_REGIME || keys[i].kind == KIND_VARIANT || strcmp(value, "auto") == 0;
-        text_format(out, word ? "%s\"%s\":\"%s\"" : "%s\"%s\":%s", i ? "," : "{", name, value);
+        const int length = (int)(short_name(name) - name - 1);
+        const bool word = keys[i].kind == KIND_CHOICE || strcmp(value, "auto") == 0;
+        if (strncmp(name, section, (size_t)length + 1) != 0)
+            text_format(out, "%s\"%.*s\":{", i ? "}," : "{", length, name);
+        else
+            text_append(out, ",", 1);
+        text_format(out, word ? "\"%s\":\"%s\"" : "\"%s\":%s", short_name(name), value);
+        section = name;
     }
-    text_append(out, "}", 1);
+    text_append(out, "}}", 2);
 }
 
 void recipe_resolve(Recipe *recipe, bool defects) {

@@ -10,11 +10,12 @@
 /* ---- recipe.c: every number of spec 6 -------------------------------------------------------------------- */
 typedef enum Regime { REGIME_AUTO, REGIME_UNSUPERVISED, REGIME_SUPERVISED } Regime;
 typedef enum Variant { VARIANT_JIMS, VARIANT_ICPR } Variant;
+typedef enum NoiseMask { MASK_PERLIN, MASK_UNIFORM, MASK_NONE } NoiseMask;
 
 /* The comment's first words are the key's default. "auto" is stored as a negative number. */
 typedef struct Recipe {
-    Regime regime;                        /* auto: supervised when a training image is labelled defective */
-    Variant variant;                      /* jims, or icpr: the classification head sees A(F) */
+    int regime;                           /* Regime; auto: supervised when a training image is labelled defective */
+    int variant;                          /* Variant; jims, or icpr: the classification head sees A(F) */
     size_t height, width;                 /* 256 256: network input, 32 to 4096 */
     size_t hidden;                        /* 1024: the segmentation head's width, a multiple of 64 */
     size_t epochs, batch;                 /* 300, 32 */
@@ -33,19 +34,31 @@ typedef struct Recipe {
     size_t dilate;        /* 7: side of the square that masks are dilated by when supervised; 1: off; odd */
     int distance_weights; /* 1: the loss weights D of spec 6, supervised only */
     int align_corners;    /* 1 */
+    int upscale;          /* 1; 0: the feature resolution is layer2's */
+    int classification;   /* 1; 0: no classification head, the score is the map's maximum */
+    int mask;             /* NoiseMask; perlin: where noise is added */
+    int segmentation;     /* 1; 0: the map learns from the score's loss alone */
 } Recipe;
 
 /* recipe_set's limits keep every product of sizes in training below 2^48 bytes. */
 _Static_assert(sizeof(size_t) >= 8, "products of a recipe's sizes are formed unchecked");
 
 void recipe_defaults(Recipe *recipe);
+/* key: a full name or its last part; "size" (HxW, or one number for a square) stands for height and width. */
 BlemishStatus recipe_set(Recipe *recipe, const char *key, const char *value, Error *e);
+/* Index of a key by its full name ("train.epochs") or the last part of it; SIZE_MAX where there is none. */
+size_t recipe_find(const char *name);
 /* index-th key, its value as text that recipe_set takes back, its help line; false past the end. */
 bool recipe_key(const Recipe *recipe, size_t index, const char **key, char value[64], const char **help);
-/* All keys as one JSON object, for the model file. */
+/* All keys as one JSON object of sections, for the model file; recipe_load takes it back. */
 void recipe_json(const Recipe *recipe, Text *out);
 /* Replaces every "auto" but feature_scale by its meaning; `defects`: the training split has a labelled defect. */
 void recipe_resolve(Recipe *recipe, bool defects);
+
+/* ---- recipe_yaml.c --------------------------------------------------------------------------------------- */
+/* Sets what a YAML file of sections says and leaves the other keys alone; changes nothing on failure. Anchors, aliases,
+ * tags, repeated keys, lists and deeper nesting are refused; errors are "PATH:LINE: ...". */
+BlemishStatus recipe_load(Recipe *recipe, const char *path, Error *e);
 
 /* ---- trainer.c ------------------------------------------------------------------------------------------- */
 /* Trains heads on the manifest's training samples (unknown labels are left out; an anomalous image without a mask has

@@ -174,8 +174,21 @@ static uint64_t global_step(const Trainer *t) {
     return t->optimiser.steps;
 }
 
+/* Where sample s, which is the second showing of its image or the first, gets noise: never on its mask. */
+static void fill_noise(Trainer *t, size_t s, bool second, const uint8_t *mask, uint8_t *noise) {
+    const Recipe *r = t->recipe;
+    const size_t n = t->g.h * t->g.w;
+    Random random = random_new(r->seed, mix64(fnv1a64("anomaly", 7, FNV1A64_BASIS) ^ mix64(global_step(t))) + s);
+    if (r->mask == MASK_PERLIN)
+        anomaly_mask(&random, t->g.h, t->g.w, r->perlin_threshold, mask, t->batch.scratch, noise);
+    else if (r->mask == MASK_UNIFORM && second)
+        anomaly_everywhere(n, mask, noise);
+    else
+        memset(noise, 0, n);
+}
+
 /* Targets and noise of sample s, which shows `draw`. */
-static void fill_sample(Trainer *t, size_t s, Draw draw) {
+static void fill_sample(Trainer *t, size_t s, bool second, Draw draw) {
     const size_t n = t->g.h * t->g.w;
     Batch *b = &t->batch;
     uint8_t *mask = b->mask + s * n, *noise = b->noise_mask + s * n;
@@ -188,11 +201,9 @@ static void fill_sample(Trainer *t, size_t s, Draw draw) {
     else
         memset(mask, 0, n);
     for (size_t i = 0; i < n; i++) weight[i] = given ? given[i] : 1.0f;
-    b->segmented[s] = anomalous ? t->targets.segmented[image] : 1;
+    b->segmented[s] = t->recipe->segmentation && (!anomalous || t->targets.segmented[image]);
     b->label[s] = anomalous;
-    Random random =
-        random_new(t->recipe->seed, mix64(fnv1a64("anomaly", 7, FNV1A64_BASIS) ^ mix64(global_step(t))) + s);
-    anomaly_mask(&random, t->g.h, t->g.w, t->recipe->perlin_threshold, mask, b->scratch, noise);
+    fill_noise(t, s, second, mask, noise);
     for (size_t i = 0; i < n; i++) {
         mask[i] |= noise[i];
         b->label[s] |= noise[i];
@@ -210,7 +221,7 @@ static void fill_batch(Trainer *t, const Draw *draws, size_t images) {
         features_get(&t->features, entry, scale, t->batch.f2 + i * t->features.size2,
                      t->batch.f3 + i * t->features.size3);
     }
-    for (size_t s = 0; s < 2 * images; s++) fill_sample(t, s, draws[s % images]);
+    for (size_t s = 0; s < 2 * images; s++) fill_sample(t, s, s >= images, draws[s % images]);
 }
 
 static BlemishStatus diverged(const Trainer *t, const char *what, double found, Error *e) {
@@ -239,7 +250,8 @@ static BlemishStatus run_step(Trainer *t, const Draw *draws, size_t images, Erro
                           .mask = b->mask,
                           .label = b->label,
                           .segmented = b->segmented,
-                          .weight = t->targets.weights ? b->weight : NULL};
+                          .weight = t->targets.weights ? b->weight : NULL,
+                          .unscored = !r->classification};
     loss_terms(&in, &terms, b->dmap, b->dscore);
     if (!isfinite(terms.total)) return diverged(t, "loss", terms.total, e);
     if (head_trainer_backward(t->head_trainer, &batch, b->dmap, b->dscore, &t->grads, e)) return e->status;
@@ -366,14 +378,17 @@ static BlemishStatus train_all(Trainer *t, const Manifest *manifest, Error *e) {
     if (r->bf16 && !engine_has_bf16())
         return error_set(e, BLEMISH_ERROR_UNSUPPORTED, "recipe: bf16: this processor has no bfloat16 products");
     if (check_writable(t->settings->checkpoint, e) || check_writable(t->settings->log_csv, e) ||
-        geometry_make(&t->g, r->height, r->width, t->trunk->c2, t->trunk->c3, e) ||
-        heads_open(t->heads, t->g.c, r->hidden, e) || list_samples(t, manifest, e) ||
+        geometry_make(&t->g, r->height, r->width, t->trunk->c2, t->trunk->c3, e))
+        return e->status;
+    if (!r->upscale) geometry_at_layer2(&t->g);
+    if (heads_open(t->heads, t->g.c, r->hidden, e) || list_samples(t, manifest, e) ||
         sampler_open(&t->sampler, t->normals, t->anomalies, supervised, r->flips != 0, r->seed, e) ||
         engine_open(&t->engine, t->settings->threads, e))
         return e->status;
     const size_t length = sampler_epoch_length(&t->sampler);
     t->batch_size = r->batch < length ? r->batch : length;
     t->heads->icpr = r->variant == VARIANT_ICPR;
+    t->heads->map_score = !r->classification;
     const int before = engine_enter(t->engine);
     if (open_features(t, e) == BLEMISH_OK && measure_scale(t, e) == BLEMISH_OK && open_learning(t, e) == BLEMISH_OK &&
         resume(t, e) == BLEMISH_OK)
