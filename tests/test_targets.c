@@ -172,7 +172,9 @@ static void check_all(size_t height, size_t width, size_t mask_height, size_t ma
     assert_ok(targets_open(&t, list, SHAPES, &g, recipe, &e), e.text);
     assert_true(t.pixels == g.h * g.w && t.flips == (recipe->flips ? 4 : 1));
     for (size_t i = 0; i < SHAPES; i++) {
-        assert_int_equal(t.segmented[i], 1);
+        bool any = false; /* an empty mask says nothing of where the defect is: it counts as none */
+        for (size_t k = 0; k < mask_width * mask_height; k++) any |= masks[i][k];
+        assert_int_equal(t.segmented[i], any);
         for (Flip flip = FLIP_NONE; flip < (Flip)t.flips; flip++) {
             Plane mask = prepare(masks[i], mask_width, mask_height, &g, flip, recipe->dilate);
             assert_true((targets_weights(&t, i, flip) != NULL) == (recipe->distance_weights != 0));
