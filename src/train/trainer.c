@@ -16,8 +16,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* What features are divided by is their mean channel deviation over this: see docs/architecture.md. */
-#define REFERENCE_DEVIATION 0.15
+/* Features are divided by their mean channel deviation over this: docs/results.md tells how it was found. */
+#define REFERENCE_DEVIATION 0.04
 
 /* One batch's inputs and targets, all 2B samples. */
 typedef struct Batch {
