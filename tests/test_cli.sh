@@ -74,6 +74,7 @@ refuse 2 "--split: found '', expected test|train" eval m --data d --split=
 refuse 2 "--threshold: found 'nan', expected a number from 0 to 1" predict m x --threshold nan
 refuse 2 "--threshold: found '1.5', expected" predict m x --threshold 1.5
 refuse 2 "--set: found 'epochs', expected KEY=VALUE" train --data d --out m --set epochs
+refuse 1 "recipe supervisd: found neither a file nor a shipped recipe, did you mean supervised?" train --data d --out m --recipe supervisd
 refuse 2 "--set epoch=3: " train --data d --out m --set epoch=3
 refuse 2 "--epochs: .*found '0'" train --data d --out m --epochs 0
 refuse 2 "found 0 operands, expected DIR|CSV" data
@@ -193,6 +194,22 @@ expect 0 info m.blemish --json
 cp out info.json
 json info.json 'v["height"] == 64 and v["width"] == 64 and v["regime"] == "supervised" and
     v["header"]["recipe"]["train"]["epochs"] == 3 and "i_auroc" in v["header"]["metrics"]'
+
+grep -q "^blemish: regime: supervised, by the labels: 4 of 10 labelled training images are defective, 4 of them with a mask$" err &&
+    fail "--quiet train names the regime" # the last training was quiet
+printf 'train:\n  epochs: 2\n  regime: unsupervised\n' >two.yaml
+expect 0 train "${recipe[@]}" --recipe supervised --recipe two.yaml --recipe ablations/no-upscaling --set model.hidden=64 --out r.blemish
+grep -q "^blemish: regime: unsupervised, by the recipe: 4 of 10" err || fail "the regime is not said: $(cat err)"
+expect 0 info r.blemish --json
+cp out info.json
+json info.json 'v["regime"] == "unsupervised" and v["map_height"] == 8 and v["header"]["recipe"]["train"]["epochs"] == 2 and
+    v["header"]["recipe"]["model"]["hidden"] == 64 and v["header"]["recipe"]["model"]["upscale"] == 0'
+python3 -c 'import json; json.dump(json.load(open("info.json"))["header"]["recipe"], open("as-trained.yaml", "w"))'
+expect 0 train --data data --backbone resnet18 --weights "$weights" --threads 1 --recipe as-trained.yaml --out again.blemish
+"$blemish" info again.blemish --json | sed 's/again.blemish/r.blemish/' | diff info.json - || fail "the recipe in the model file gives another model"
+rm r.blemish again.blemish
+expect 0 info m.blemish
+grep -q "^  train.epochs  *3$" out || fail "info: $(cat out)"
 
 echo "interrupted training"
 long=("${recipe[@]}" --epochs 60 --checkpoint-every 7)

@@ -23,6 +23,11 @@ flags=(-std=c17 -Wall -Wextra -Werror)
 if nm -D "$library" | grep __asan_init >/dev/null; then flags+=(-fsanitize=address,undefined); fi
 compile() { "${CC:-cc}" "${flags[@]}" "$1.c" -o "$1" $(pkg-config --cflags --libs blemish) "-Wl,-rpath,$(dirname "$library")"; }
 
+# Shipped recipes are found beside the installed command.
+"$work"/usr/bin/blemish train --data none --out m --recipe supervised --set epochs=0 2>error || true
+grep -q "train.epochs: found '0'" error || fail "the installed recipes are not found: $(cat error)"
+[ -s "$(find usr -path '*share/blemish/recipes/ablations/icpr.yaml')" ] || fail "recipes are not installed"
+
 # A model with test weights and a picture, and the score that the library gives for it.
 cat >make.c <<'C'
 #include <blemish/blemish.h>
