@@ -266,6 +266,9 @@ BLEMISH_API BlemishStatus blemish_recipe_set(BlemishRecipe *recipe, const char *
 /* Sets what a YAML file says, section by section ("train:", then "  epochs: 50"), and leaves the other keys alone;
  * several files are loaded one after the other. Changes nothing on failure; errors name the file and the line. */
 BLEMISH_API BlemishStatus blemish_recipe_load(BlemishRecipe *recipe, const char *path);
+/* Sets every key to what the model was trained by, except that what was measured then is auto again
+ * (model.feature_scale, train.bf16). */
+BLEMISH_API BlemishStatus blemish_recipe_from_model(BlemishRecipe *recipe, const BlemishModel *model);
 /* The index-th key's full name with its present value and one line of help; returns 0 past the end, else 1. */
 BLEMISH_API int blemish_recipe_key(const BlemishRecipe *recipe, size_t index, const char **key, char value[64],
                                    const char **help);
@@ -292,6 +295,41 @@ BLEMISH_API void blemish_train_defaults(BlemishTrainSettings *settings);
  * The same data, recipe, seed and thread count give the identical model. */
 BLEMISH_API BlemishStatus blemish_train(BlemishModel **out, const BlemishDataset *dataset, const BlemishRecipe *recipe,
                                         const BlemishTrainSettings *settings);
+
+/* ---- label audit ----------------------------------------------------------------------------------------- */
+
+typedef struct BlemishAuditSettings {
+    size_t folds;               /* models, 2 to 32; default 4 */
+    size_t pictures;            /* of the most disputed images, how many are handed over with their pixels; default 0 */
+    const BlemishModel *model;  /* its backbone is used; default NULL: the one that train.backbone and weights name */
+    BlemishTrainSettings train; /* checkpoint, resume and log_csv are ignored; stages are "fold 2/4 train" and so on */
+} BlemishAuditSettings;
+
+/* One labelled image, judged by a model that never saw it. The pointers are valid during the call. */
+typedef struct BlemishAudited {
+    BlemishSample sample;
+    size_t fold;     /* from 0; the judge was trained on the images of all other folds */
+    float score;     /* the judge's */
+    float threshold; /* of this fold: halfway between the median scores of its good and its defective images */
+    /* How much the score speaks against the label, alike in every fold: 0 at the threshold, -1 at the median of its own
+     * label's images, 1 at that of the other label's. Above 0 the label is disputed. */
+    double dispute;
+    /* For the first settings.pictures disputed images, else NULL and zeros: the judge, the image and its result, as
+     * blemish_session_write_overlay wants them. */
+    BlemishSession *session;
+    BlemishImage image;
+    BlemishResult result;
+} BlemishAudited;
+typedef int (*BlemishAuditedFn)(void *user, const BlemishAudited *audited);
+
+BLEMISH_API void blemish_audit_defaults(BlemishAuditSettings *settings);
+/* Deals all labelled images of both splits out to folds (evenly by label, drawn by train.seed; images of the same
+ * content share one), trains a model without each fold in turn, has it judge that fold, and then hands every labelled
+ * image to `each`, the most disputed first (docs/audit.md). A non-zero return of `each` or of the progress callback
+ * stops with BLEMISH_ERROR_INTERRUPTED. settings may be NULL. */
+BLEMISH_API BlemishStatus blemish_audit(const BlemishDataset *dataset, const BlemishRecipe *recipe,
+                                        const BlemishAuditSettings *settings, BlemishAuditedFn each, void *each_user,
+                                        char *error);
 
 /* ---- evaluation ------------------------------------------------------------------------------------------ */
 

@@ -67,6 +67,21 @@ BlemishStatus judge_split(Session *session, const Manifest *manifest, BlemishSpl
 /* Images of one split with a known label. */
 size_t count_labelled(const Manifest *manifest, BlemishSplit split, BlemishLabel label);
 
+/* ---- train.c --------------------------------------------------------------------------------------------- */
+/* The backbone that the settings name. */
+BlemishStatus train_trunk(Trunk *trunk, const BlemishTrainSettings *settings, Error *e);
+/* Settles the recipe for these images and refuses what cannot be trained. */
+BlemishStatus train_settle(Recipe *recipe, const Manifest *manifest, Error *e);
+/* Trains a started model with a trunk by a settled recipe; its thresholds and header are left to the caller. */
+BlemishStatus train_heads(Model *model, const Manifest *manifest, Recipe *recipe, const BlemishTrainSettings *settings,
+                          Error *e);
+
+/* ---- folds.c --------------------------------------------------------------------------------------------- */
+/* Deals the labelled images out to folds, each label evenly, into fold_of[manifest->count]; SIZE_MAX for an image
+ * without a label. Images of the same content share a fold. Refused where a fold would lack a label. */
+BlemishStatus folds_deal(const Manifest *manifest, size_t folds, uint64_t seed, size_t *fold_of,
+                         BlemishProgressFn progress, void *progress_user, Error *e);
+
 /* ---- calibrate.c ----------------------------------------------------------------------------------------- */
 /* Sets the model's thresholds from the training images (docs/model-file.md says how). */
 BlemishStatus calibrate(Model *model, const Manifest *manifest, const BlemishTrainSettings *settings, Error *e);

@@ -1,5 +1,7 @@
 #include "api/api.h"
 
+#include <string.h>
+
 BLEMISH_API BlemishStatus blemish_recipe_new(BlemishRecipe **out) {
     if (out == NULL) return BLEMISH_ERROR_ARGUMENT;
     BlemishRecipe *r = *out = handle_new(sizeof *r);
@@ -19,6 +21,18 @@ BLEMISH_API BlemishStatus blemish_recipe_load(BlemishRecipe *r, const char *path
     if (r == NULL) return BLEMISH_ERROR_ARGUMENT;
     Error *e = error_begin(&r->error);
     return path ? recipe_load(&r->recipe, path, e) : error_null(e, "path");
+}
+
+BLEMISH_API BlemishStatus blemish_recipe_from_model(BlemishRecipe *r, const BlemishModel *model) {
+    if (r == NULL) return BLEMISH_ERROR_ARGUMENT;
+    Error *e = error_begin(&r->error);
+    const char *text = model && model->open ? model->model.recipe_json : NULL;
+    if (text == NULL)
+        return error_set(e, BLEMISH_ERROR_ARGUMENT, "model: recipe: found none, expected a trained model");
+    if (recipe_parse(&r->recipe, "model: recipe", text, strlen(text), e)) return e->status;
+    r->recipe.feature_scale = -1;
+    r->recipe.bf16 = -1;
+    return BLEMISH_OK;
 }
 
 BLEMISH_API int blemish_recipe_key(const BlemishRecipe *r, size_t index, const char **key, char value[64],

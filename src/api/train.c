@@ -7,7 +7,7 @@ BLEMISH_API void blemish_train_defaults(BlemishTrainSettings *settings) {
         *settings = (BlemishTrainSettings){.backbone = "wide_resnet50_2", .checkpoint_every = 10, .cache_mb = 4096};
 }
 
-static BlemishStatus load_trunk(Trunk *trunk, const BlemishTrainSettings *s, Error *e) {
+BlemishStatus train_trunk(Trunk *trunk, const BlemishTrainSettings *s, Error *e) {
     char found[4096];
     TensorFile file;
     const char *path = s->weights;
@@ -24,8 +24,7 @@ static BlemishStatus load_trunk(Trunk *trunk, const BlemishTrainSettings *s, Err
     return status;
 }
 
-/* Settles the recipe for these images and refuses what cannot be trained. */
-static BlemishStatus settle(Recipe *recipe, const Manifest *manifest, Error *e) {
+BlemishStatus train_settle(Recipe *recipe, const Manifest *manifest, Error *e) {
     size_t good = count_labelled(manifest, BLEMISH_SPLIT_TRAIN, BLEMISH_LABEL_GOOD);
     size_t defects = count_labelled(manifest, BLEMISH_SPLIT_TRAIN, BLEMISH_LABEL_DEFECT);
     recipe_resolve(recipe, defects > 0);
@@ -62,13 +61,18 @@ static BlemishStatus describe(Model *m, const Recipe *recipe, Error *e) {
     return BLEMISH_OK;
 }
 
+BlemishStatus train_heads(Model *m, const Manifest *manifest, Recipe *recipe, const BlemishTrainSettings *settings,
+                          Error *e) {
+    if (train_run(&m->heads, &m->trunk, manifest, m->fingerprint, recipe, settings, e)) return e->status;
+    return describe(m, recipe, e);
+}
+
 static BlemishStatus train(Model *m, const Manifest *manifest, Recipe recipe, const BlemishTrainSettings *settings,
                            Error *e) {
     model_start(m);
-    if (settle(&recipe, manifest, e) || load_trunk(&m->trunk, settings, e)) return e->status;
+    if (train_settle(&recipe, manifest, e) || train_trunk(&m->trunk, settings, e)) return e->status;
     if (manifest_fingerprint(manifest, m->fingerprint, e)) return e->status;
-    if (train_run(&m->heads, &m->trunk, manifest, m->fingerprint, &recipe, settings, e)) return e->status;
-    if (describe(m, &recipe, e) || calibrate(m, manifest, settings, e)) return e->status;
+    if (train_heads(m, manifest, &recipe, settings, e) || calibrate(m, manifest, settings, e)) return e->status;
     return model_header(m, e);
 }
 

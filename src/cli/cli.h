@@ -8,7 +8,7 @@
 #include <jansson.h>
 
 extern const Command command_train, command_eval, command_predict, command_info, command_data, command_synth,
-    command_weights, command_bench, command_protocol;
+    command_weights, command_bench, command_protocol, command_audit;
 
 enum { PATH_SIZE = 4096 };
 
@@ -127,6 +127,8 @@ size_t data_count(const BlemishDataset *dataset, BlemishSplit split, BlemishLabe
 /* The defaults, then each file or shipped name, then each KEY=VALUE. Returns an exit code, what is wrong was printed;
  * *recipe is the caller's either way. */
 int recipe_open(BlemishRecipe **recipe, const Command *command, const OptionList *files, const OptionList *pairs);
+/* The same to a recipe that is open. */
+int recipe_change(BlemishRecipe *recipe, const Command *command, const OptionList *files, const OptionList *pairs);
 int recipe_load(BlemishRecipe *recipe, const char *file_or_name);
 int recipe_set_pair(BlemishRecipe *recipe, const Command *command, const char *pair);
 /* A key's value by its full name; "" for an unknown one. */
@@ -155,6 +157,11 @@ json_t *json_metrics(const BlemishMetrics *metrics);
 bool json_write_line(FILE *out, json_t *value);
 /* The same over several lines, for one object on stdout; returns the exit code, failures are printed. */
 int json_print(json_t *value);
+
+/* One field of a CSV line, quoted where it must be. */
+void csv_text(FILE *out, const char *text);
+/* A file that appears whole or not at all; a failure is printed. */
+bool file_write(const char *path, const char *text, size_t length);
 
 void metrics_print(const BlemishMetrics *metrics, FILE *out);
 

@@ -55,19 +55,6 @@ typedef struct Run {
     bool failed; /* a callback failed and printed why */
 } Run;
 
-static void csv_text(FILE *out, const char *text) {
-    if (!strpbrk(text, ",\"\r\n")) {
-        fputs(text, out);
-        return;
-    }
-    fputc('"', out);
-    for (; *text; text++) {
-        if (*text == '"') fputc('"', out);
-        fputc(*text, out);
-    }
-    fputc('"', out);
-}
-
 static void csv_row(FILE *out, const BlemishEvaluated *e) {
     static const char *const labels[] = {"", "good", "defect"};
     csv_text(out, e->sample.path);

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Length of the UTF-8 character at text, 0 when it is none (RFC 3629: no surrogates, nothing overlong). */
 static size_t utf8_length(const unsigned char *text) {
@@ -66,6 +67,34 @@ int json_print(json_t *value) {
     json_decref(value);
     fputc('\n', stdout);
     return written || ferror(stdout) ? EXIT_OK : fail("memory is short"); // main reports a failed stdout
+}
+
+void csv_text(FILE *out, const char *text) {
+    if (!strpbrk(text, ",\"\r\n")) {
+        fputs(text, out);
+        return;
+    }
+    fputc('"', out);
+    for (; *text; text++) {
+        if (*text == '"') fputc('"', out);
+        fputc(*text, out);
+    }
+    fputc('"', out);
+}
+
+bool file_write(const char *path, const char *text, size_t length) {
+    char temporary[PATH_SIZE + 8];
+    snprintf(temporary, sizeof temporary, "%s.new", path);
+    FILE *file = fopen(temporary, "we");
+    bool written = file && fwrite(text, 1, length, file) == length && !fflush(file) && !fsync(fileno(file));
+    int problem = errno;
+    if (file && fclose(file)) written = false, problem = errno;
+    if (written && rename(temporary, path)) written = false, problem = errno;
+    if (!written) {
+        unlink(temporary);
+        fail("%s: %s", path, strerror(problem));
+    }
+    return written;
 }
 
 static void metric_row(FILE *out, const char *name, double value) {

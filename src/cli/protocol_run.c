@@ -21,26 +21,11 @@ const char *protocol_category(const Protocol *p, size_t category) {
     return p->categories[category] ? p->categories[category] : p->name;
 }
 
-bool protocol_write(const char *path, const char *text, size_t length) {
-    char temporary[PATH_SIZE + 8];
-    snprintf(temporary, sizeof temporary, "%s.new", path);
-    FILE *file = fopen(temporary, "we");
-    bool written = file && fwrite(text, 1, length, file) == length && !fflush(file) && !fsync(fileno(file));
-    int problem = errno;
-    if (file && fclose(file)) written = false, problem = errno;
-    if (written && rename(temporary, path)) written = false, problem = errno;
-    if (!written) {
-        unlink(temporary);
-        fail("%s: %s", path, strerror(problem));
-    }
-    return written;
-}
-
 /* Takes the reference. */
 static bool write_json(const char *path, json_t *value) {
     char *text = value ? json_dumps(value, JSON_INDENT(2) | JSON_REAL_PRECISION(EXACT)) : NULL;
     json_decref(value);
-    bool written = text && protocol_write(path, text, strlen(text));
+    bool written = text && file_write(path, text, strlen(text));
     if (!text) fail("memory is short");
     free(text);
     return written;

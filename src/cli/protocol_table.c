@@ -189,7 +189,7 @@ int protocol_tables(const Protocol *p) {
                  {"results.json", json, json ? strlen(json) : 0}};
     for (size_t i = 0; !code && i < sizeof files / sizeof *files; i++) {
         snprintf(path, sizeof path, "%.4000s/%s", p->out, files[i].name);
-        if (!protocol_write(path, files[i].text, files[i].length)) code = EXIT_FAILED;
+        if (!file_write(path, files[i].text, files[i].length)) code = EXIT_FAILED;
     }
     free(markdown);
     free(csv);

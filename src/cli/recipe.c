@@ -97,12 +97,16 @@ int recipe_set_pair(BlemishRecipe *recipe, const Command *command, const char *p
     return wrong_usage(command, "--set %s: %s", pair, blemish_recipe_error(recipe));
 }
 
+int recipe_change(BlemishRecipe *recipe, const Command *command, const OptionList *files, const OptionList *pairs) {
+    int code = EXIT_OK;
+    for (size_t i = 0; !code && i < files->count; i++) code = recipe_load(recipe, files->items[i]);
+    for (size_t i = 0; !code && i < pairs->count; i++) code = recipe_set_pair(recipe, command, pairs->items[i]);
+    return code;
+}
+
 int recipe_open(BlemishRecipe **recipe, const Command *command, const OptionList *files, const OptionList *pairs) {
     if (blemish_recipe_new(recipe)) return fail("memory is short");
-    int code = EXIT_OK;
-    for (size_t i = 0; !code && i < files->count; i++) code = recipe_load(*recipe, files->items[i]);
-    for (size_t i = 0; !code && i < pairs->count; i++) code = recipe_set_pair(*recipe, command, pairs->items[i]);
-    return code;
+    return recipe_change(*recipe, command, files, pairs);
 }
 
 void recipe_value(const BlemishRecipe *recipe, const char *name, char value[64]) {

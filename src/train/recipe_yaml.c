@@ -116,25 +116,30 @@ static BlemishStatus read_file(const char *path, char *bytes, size_t *length, Er
     return e->status;
 }
 
+BlemishStatus recipe_parse(Recipe *recipe, const char *name, const char *text, size_t length, Error *e) {
+    e->status = BLEMISH_OK;
+    Loader *l = array_new(1, sizeof *l, e);
+    if (l == NULL) return e->status;
+    l->path = name;
+    l->recipe = *recipe;
+    l->e = e;
+    if (yaml_parser_initialize(&l->parser)) {
+        yaml_parser_set_input_string(&l->parser, (const unsigned char *)text, length);
+        if (load_stream(l) == BLEMISH_OK) *recipe = l->recipe;
+        yaml_event_delete(&l->event);
+        yaml_parser_delete(&l->parser);
+    } else {
+        error_set(e, BLEMISH_ERROR_MEMORY, "%s: out of memory", name);
+    }
+    array_free(l);
+    return e->status;
+}
+
 BlemishStatus recipe_load(Recipe *recipe, const char *path, Error *e) {
     e->status = BLEMISH_OK;
     size_t length = 0;
     char *bytes = array_new(FILE_MAX + 1, 1, e);
-    Loader *l = array_new(1, sizeof *l, e);
-    if (bytes && l && read_file(path, bytes, &length, e) == BLEMISH_OK) {
-        l->path = path;
-        l->recipe = *recipe;
-        l->e = e;
-        if (yaml_parser_initialize(&l->parser)) {
-            yaml_parser_set_input_string(&l->parser, (const unsigned char *)bytes, length);
-            if (load_stream(l) == BLEMISH_OK) *recipe = l->recipe;
-            yaml_event_delete(&l->event);
-            yaml_parser_delete(&l->parser);
-        } else {
-            error_set(e, BLEMISH_ERROR_MEMORY, "%s: out of memory", path);
-        }
-    }
-    array_free(l);
+    if (bytes && read_file(path, bytes, &length, e) == BLEMISH_OK) recipe_parse(recipe, path, bytes, length, e);
     array_free(bytes);
     return e->status;
 }

@@ -59,6 +59,8 @@ void recipe_resolve(Recipe *recipe, bool defects);
 /* Sets what a YAML file of sections says and leaves the other keys alone; changes nothing on failure. Anchors, aliases,
  * tags, repeated keys, lists and deeper nesting are refused; errors are "PATH:LINE: ...". */
 BlemishStatus recipe_load(Recipe *recipe, const char *path, Error *e);
+/* The same from text; errors are "NAME:LINE: ...". */
+BlemishStatus recipe_parse(Recipe *recipe, const char *name, const char *text, size_t length, Error *e);
 
 /* ---- trainer.c ------------------------------------------------------------------------------------------- */
 /* Trains heads on the manifest's training samples (unknown labels are left out; an anomalous image without a mask has
