@@ -61,8 +61,11 @@ assert set(os.listdir("o")) == {"audit.csv", "audit.jsonl"} | ({"overlays"} if d
 EOF
 
 echo "Ctrl-C"
-"$blemish" audit m.blemish --data data --out stopped "${tiny[@]}" --set epochs=100000 >out 2>err &
-sleep 3
+"$blemish" audit m.blemish --data data --out stopped --set epochs=100000 --threads 1 >out 2>err &
+for _ in {1..600}; do
+    grep -q "^fold 1/4 train" err && break
+    sleep 0.1
+done
 kill -INT $!
 code=0 && wait $! || code=$?
 [ $code = 1 ] && grep -q "^blemish: interrupted; nothing is written" err || fail "Ctrl-C: status $code, $(cat err)"

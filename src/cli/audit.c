@@ -181,6 +181,7 @@ static int audit(const Values *values, const BlemishModel *model, const BlemishD
     settings.folds = values->folds;
     settings.pictures = values->overlays;
     settings.model = values->weights || values->backbone ? NULL : model;
+    if (model) settings.train.backbone = blemish_model_info(model).backbone;
     if (values->backbone) settings.train.backbone = values->backbone;
     settings.train.weights = values->weights;
     settings.train.threads = (int)values->threads;
