@@ -1,5 +1,5 @@
-/* engine: oneDNN primitives, matrix products and the vector kernels. Precision and threads live here and nowhere
- * else. Activations are NHWC float: pixels are rows, channels are contiguous. */
+/* engine: oneDNN primitives, matrix products and the vector kernels. Nothing else knows oneDNN or instruction sets.
+ * Activations are NHWC float: pixels are rows, channels are contiguous. */
 #ifndef BLEMISH_ENGINE_H
 #define BLEMISH_ENGINE_H
 

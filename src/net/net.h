@@ -1,5 +1,6 @@
 /* net: the backbone, the lift and the two heads. Shapes: H x W input pixels; layer2 is (h2, w2, c2) = H/8 x W/8,
- * layer3 (h3, w3, c3) = H/16 x W/16; the feature resolution is h x w = 2 h2 x 2 w2 (h2 x w2 without upscaling); c = c2 + c3. All maps NHWC. */
+ * layer3 (h3, w3, c3) = H/16 x W/16; the feature resolution is h x w = 2 h2 x 2 w2 (h2 x w2 without upscaling);
+ * c = c2 + c3. All maps NHWC. */
 #ifndef BLEMISH_NET_H
 #define BLEMISH_NET_H
 
