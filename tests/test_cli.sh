@@ -135,6 +135,9 @@ refuse 1 "noise.blemish" weights import noise.blemish
 refuse 1 "nosuch" weights fetch nosuch
 HOME=$work BLEMISH_WEIGHTS=$work/w expect 0 weights list
 grep -q "^  $work/w$" out && grep -q "^resnet18 " out || fail "weights list: $(cat out)"
+mkdir w && touch w/resnet18.safetensors
+HOME=$work BLEMISH_WEIGHTS=$work/w expect 0 weights list
+grep -qx "  file    $work/w/resnet18.safetensors" out || fail "weights list and training differ: $(cat out)"
 
 echo "made images"
 expect 0 synth data --size 64x80 --train-good 6 --train-defect 4 --test-good 4 --test-defect 4 --seed 3
