@@ -69,7 +69,7 @@ refuse 2 "--runs: found '5 ', expected" bench --runs "5 "
 refuse 2 "--seed: found '18446744073709551616', expected" synth d --seed 18446744073709551616
 refuse 2 "--size: found '64x', expected" bench --size 64x
 refuse 2 "--size: found '64x64x64', expected" bench --size 64x64x64
-refuse 2 "--precision: found 'fp', expected auto|fp32|bf16" bench --precision fp
+refuse 2 "--precision: found 'fp', expected auto|fp32" bench --precision fp
 refuse 2 "--split: found '', expected test|train" eval m --data d --split=
 refuse 2 "--threshold: found 'nan', expected a number from 0 to 1" predict m x --threshold nan
 refuse 2 "--threshold: found '1.5', expected" predict m x --threshold 1.5

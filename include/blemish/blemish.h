@@ -100,7 +100,7 @@ typedef struct BlemishSession BlemishSession;
 typedef enum BlemishPrecision {
     BLEMISH_PRECISION_AUTO = 0, /* the fastest whose results stay within the stated tolerance: fp32 today */
     BLEMISH_PRECISION_FP32 = 1,
-    BLEMISH_PRECISION_BF16 = 2 /* needs AVX512_BF16 or AMX; BLEMISH_ERROR_UNSUPPORTED elsewhere */
+    BLEMISH_PRECISION_BF16 = 2 /* not in this version: BLEMISH_ERROR_UNSUPPORTED */
 } BlemishPrecision;
 
 typedef struct BlemishSessionSettings {
@@ -157,7 +157,7 @@ BLEMISH_API void blemish_session_close(BlemishSession *session);
 typedef struct BlemishSessionCost {
     double gmac;           /* multiply-adds per image, in 1e9, as this library computes it */
     double gmac_published; /* the same for the graph as published (heads at full feature resolution) */
-    const char *precision; /* "fp32" or "bf16" */
+    const char *precision; /* "fp32" */
     int threads;
 } BlemishSessionCost;
 BLEMISH_API BlemishSessionCost blemish_session_cost(const BlemishSession *session);

@@ -37,10 +37,10 @@ static const Option options[] = {
      .kind = OPTION_WHOLE,
      .offset = offsetof(Values, batch),
      .least = 1,
-     .most = 4096},
+     .most = 1024},
     THREADS_OPTION(Values),
     {.name = "precision",
-     .argument = "auto|fp32|bf16",
+     .argument = "auto|fp32",
      .initial = "auto",
      .help = "arithmetic",
      .kind = OPTION_CHOICE,
@@ -150,7 +150,7 @@ static int report(const BlemishModelInfo *info, const BlemishSessionCost *cost, 
 }
 
 static int bench(const char *path, const Values *values) {
-    static const char *const precisions[] = {"auto", "fp32", "bf16"}; // in the order of BlemishPrecision
+    static const char *const precisions[] = {"auto", "fp32"}; // in the order of BlemishPrecision
     BlemishModel *model;
     BlemishSession *session = NULL;
     BlemishSessionSettings settings;
