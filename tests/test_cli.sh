@@ -255,6 +255,13 @@ cp out eval.json
 json eval.json 'v["images"] == 10 and v["defects"] == 4 and 0 <= v["i_auroc"] <= 1 and 0 <= v["aupro"] <= 1 and
     sum(v["verdicts"].values()) == 10'
 refuse 1 "/dev/full: No space left" eval m.blemish --data data --quiet --csv /dev/full
+[ -c /dev/full ] || fail "a device was replaced by a file"
+cp scores.csv before.csv
+(
+    trap '' XFSZ && ulimit -f 0 # no file may grow: a full disk
+    ! "$blemish" eval m.blemish --data data --quiet --csv scores.csv >/dev/null 2>&1
+) || fail "eval --csv succeeds without room"
+cmp before.csv scores.csv && [ ! -e scores.csv.new ] || fail "eval --csv: half a file: $(ls)"
 refuse 1 "no/g.png" eval m.blemish --data data --quiet --gallery no/g.png
 
 echo "predict"
@@ -297,6 +304,25 @@ code=0 && "$blemish" predict m.blemish "$good" "$good" >/dev/full 2>err || code=
 { sleep 0.5 && "$blemish" predict m.blemish "$good" "$good" 2>err || echo $? >code; } | true # the reader is gone first
 [ "$(cat code)" = 1 ] && [ "$(cat err)" = "blemish: standard output: Broken pipe" ] || fail "a closed pipe: $(cat code err)"
 refuse 1 "m.blemish" predict m.blemish "$good" --overlays m.blemish
+
+echo "interrupted eval and predict"
+mkdir -p crowd/{train,test}/good
+for ((i = 0; i < 5000; i++)); do cp -l "$good" crowd/test/good/$i.png; done
+cp "$good" crowd/train/good
+# Interrupts the last background command, a second after it began, and waits for it.
+stop() {
+    sleep 1
+    kill -INT $! || fail "it ended before it could be interrupted: $(cat err)"
+    code=0 && wait $! || code=$?
+    [ $code = 1 ] && [ "$(wc -l <err)" = 1 ] || fail "SIGINT: $code $(cat err)"
+}
+"$blemish" eval m.blemish --data crowd --threads 1 --quiet --csv stopped.csv 2>err &
+stop
+grep -q "^blemish: interrupted; nothing is written$" err && [ ! -e stopped.csv ] || fail "eval: $(cat err)"
+"$blemish" predict m.blemish crowd/test/good --threads 1 --out stopped.jsonl 2>err &
+stop
+grep -q "^blemish: interrupted; $(wc -l <stopped.jsonl) of 5000 images are done$" err || fail "predict: $(cat err)"
+json stopped.jsonl '"score" in v'
 
 echo "a damaged model"
 size=$(stat -c %s m.blemish)

@@ -156,10 +156,22 @@ bool json_write_line(FILE *out, json_t *value);
 /* The same over several lines, for one object on stdout; returns the exit code, failures are printed. */
 int json_print(json_t *value);
 
+/* One field of CSV, in quotes where it needs them; the separators are the caller's. */
+void csv_text(FILE *out, const char *text);
+
+/* Writes a file whole or not at all; what is not a regular file (a pipe, a device) as it comes. False, and a line, when
+ * it fails. */
+bool file_write(const char *path, const char *text, size_t length);
+
 void metrics_print(const BlemishMetrics *metrics, FILE *out);
 
 /* A handle that stays open until the end of a run: opens it, or prints why not and returns NULL. */
 BlemishModel *model_open(const char *path);
 BlemishSession *session_open(const BlemishModel *model, uint64_t threads);
+
+/* Evaluates a model on the test images. Returns an exit code; what went wrong was printed, except that a signal stopped
+ * it: then *stopped. */
+int evaluate_tests(const BlemishModel *model, const BlemishDataset *dataset, uint64_t threads, BlemishMetrics *metrics,
+                   ProgressBar *bar, bool *stopped);
 
 #endif

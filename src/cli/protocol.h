@@ -54,8 +54,6 @@ const char *protocol_category(const Protocol *p, size_t category);
  * stopped run leaves a checkpoint to continue from. Returns an exit code, what went wrong was printed; *stopped: by a
  * signal. */
 int protocol_run(const Protocol *p, Run *run, ProgressBar *bar, bool *stopped);
-/* Writes a file whole or not at all; false, and a line, when it fails. */
-bool protocol_write(const char *path, const char *text, size_t length);
 
 /* ---- protocol_table.c ------------------------------------------------------------------------------------ */
 /* Writes results.md, results.csv and results.json into the output folder from the runs that are done. */

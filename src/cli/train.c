@@ -110,18 +110,9 @@ static int recipe_from(const Values *values, BlemishRecipe **recipe) {
 /* Evaluates on the test images, prints the metrics and puts them into the model. */
 static int evaluate(BlemishModel *model, const BlemishDataset *dataset, const Values *values, ProgressBar *bar) {
     BlemishMetrics metrics;
-    BlemishSession *session = session_open(model, values->threads);
-    if (!session) return EXIT_FAILED;
-    BlemishStatus status =
-        blemish_evaluate(session, dataset, BLEMISH_SPLIT_TEST, &metrics, NULL, NULL, progress_show, bar);
-    progress_end(bar);
-    int code = EXIT_OK;
-    if (status == BLEMISH_ERROR_INTERRUPTED) {
-        code = fail("interrupted; %s is written, without the metrics of the test images", values->out);
-    } else if (status) {
-        code = fail("%s", blemish_session_error(session));
-    }
-    blemish_session_close(session);
+    bool stopped = false;
+    int code = evaluate_tests(model, dataset, values->threads, &metrics, bar, &stopped);
+    if (stopped) fail("interrupted; %s is written, without the metrics of the test images", values->out);
     if (code) return code;
     metrics_print(&metrics, stdout);
     metrics.seconds_per_image = NAN; // the same training gives the same file
