@@ -87,14 +87,13 @@ refuse 2 "expected list, import FILE or fetch NAME" weights lst
 refuse 2 "a?b: unknown option" eval $'--a\nb' # cannot forge a second line
 
 echo "quickstart"
-"$source/quickstart" --help | grep -q "^usage: " || fail "quickstart --help"
-cp "$source/quickstart" . # its output folder is beside it
-mkdir -p out/quickstart/data
-for data in "" out/quickstart out/quickstart/data; do
-    code=0 && ./quickstart --data "$data" >quick 2>&1 || code=$?
-    [ $code = 2 ] && [ -d out/quickstart/data ] || fail "quickstart --data '$data': $code $(cat quick)"
+"$source/quickstart" --help >out && grep -q "^usage: " out || fail "quickstart --help"
+mkdir -p quick/out/quickstart/data
+cp "$source/quickstart" quick # its output folder is beside it
+for data in "" quick/out/quickstart quick/out/quickstart/data; do
+    code=0 && quick/quickstart --data "$data" >out 2>&1 || code=$?
+    [ $code = 2 ] && [ -d quick/out/quickstart/data ] || fail "quickstart --data '$data': $code $(cat out)"
 done
-rm -r out quickstart
 
 echo "help and man pages"
 expect 0 --version

@@ -13,12 +13,7 @@ typedef struct Values {
 } Values;
 
 static const Option options[] = {
-    {.name = "backbone",
-     .argument = "wide_resnet50_2|resnet50|resnet34|resnet18",
-     .initial = "wide_resnet50_2",
-     .help = "the network to time where no MODEL is given",
-     .kind = OPTION_CHOICE,
-     .offset = offsetof(Values, backbone)},
+    BACKBONE_OPTION(Values, "the network to time where no MODEL is given"),
     {.name = "weights",
      .argument = "FILE",
      .help = "its weights; otherwise test values, which take as long",

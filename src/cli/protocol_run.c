@@ -157,7 +157,7 @@ static int train_and_evaluate(const Protocol *p, Run *run, const BlemishDataset 
     return code;
 }
 
-static BlemishDataset *open_data(const Protocol *p, const Run *run) {
+BlemishDataset *protocol_data(const Protocol *p, const Run *run) {
     BlemishDatasetSettings settings = p->settings;
     BlemishDataset *dataset;
     settings.category = p->categories[run->category];
@@ -177,7 +177,7 @@ int protocol_run(const Protocol *p, Run *run, ProgressBar *bar, bool *stopped) {
     snprintf(seed, sizeof seed, "%zu", run->seed);
     if (blemish_recipe_set(recipe, "train.seed", seed)) return fail("%s", blemish_recipe_error(recipe));
     int code = make_folder(p, run, &folder);
-    BlemishDataset *dataset = code ? NULL : open_data(p, run);
+    BlemishDataset *dataset = code ? NULL : protocol_data(p, run);
     json_t *identity = dataset ? make_identity(p, run, dataset) : NULL;
     if (!code && !dataset) code = EXIT_FAILED;
     if (!code && !identity) code = fail("memory is short");

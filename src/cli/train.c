@@ -14,9 +14,6 @@ typedef struct Values {
     bool resume, no_eval, quiet;
 } Values;
 
-#define TEXT_OPTION(word, field, what, text)                                                                           \
-    { .name = word, .argument = what, .help = text, .kind = OPTION_TEXT, .offset = offsetof(Values, field) }
-
 static const Option options[] = {
     DATA_PATH_OPTION(Values),
     DATA_OPTIONS(Values),
@@ -26,13 +23,7 @@ static const Option options[] = {
      .kind = OPTION_TEXT,
      .offset = offsetof(Values, out),
      .required = true},
-    {.name = "backbone",
-     .argument = "wide_resnet50_2|resnet50|resnet34|resnet18",
-     .initial = "wide_resnet50_2",
-     .help = "the frozen network under the heads",
-     .kind = OPTION_CHOICE,
-     .offset = offsetof(Values, backbone)},
-    TEXT_OPTION("weights", weights, "FILE", "the backbone's weights; otherwise the file 'blemish weights' finds"),
+    TRUNK_OPTIONS(Values),
     TEXT_OPTION("epochs", epochs, "N", "short for --set epochs=N"),
     TEXT_OPTION("batch", batch, "N", "short for --set batch=N"),
     TEXT_OPTION("seed", seed, "N", "short for --set seed=N"),
@@ -56,13 +47,6 @@ static const Option options[] = {
      .most = 1000000},
     {.name = "resume", .help = "continue from the checkpoint", .kind = OPTION_FLAG, .offset = offsetof(Values, resume)},
     TEXT_OPTION("log", log, "FILE", "losses of every epoch as CSV; otherwise MODEL.csv"),
-    {.name = "cache-mb",
-     .argument = "N",
-     .initial = "4096",
-     .help = "memory for the images' features in MiB; what does not fit goes to a temporary file",
-     .kind = OPTION_WHOLE,
-     .offset = offsetof(Values, cache_mb),
-     .most = 1u << 24},
     {.name = "no-eval",
      .help = "skip the evaluation on the test images",
      .kind = OPTION_FLAG,
