@@ -130,6 +130,9 @@ refuse 1 "noise.blemish" info noise.blemish
 refuse 1 "noise.blemish" predict noise.blemish x.png
 refuse 1 "nowhere" train --data nowhere --out m.blemish
 refuse 1 "no/m.blemish: No such file or directory" train --data . --out no/m.blemish
+mkdir taken taken.blemish.checkpoint
+refuse 1 "taken: found something that is not a regular file" train --data . --out taken
+refuse 1 "taken.blemish.checkpoint: found something that is not a regular file" train --data . --out taken.blemish
 refuse 1 "noise.blemish" weights import noise.blemish
 refuse 1 "nosuch" weights fetch nosuch
 HOME=$work BLEMISH_WEIGHTS=$work/w expect 0 weights list

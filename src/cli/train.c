@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <math.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 typedef struct Values {
@@ -147,9 +148,12 @@ static int train_and_evaluate(const Values *values, const BlemishDataset *datase
     return code;
 }
 
-/* Finds out before the training, not after it, that the model cannot be written. */
-static int check_folder(const char *path) {
+/* Finds out before the training, not after it, that a file cannot be written. */
+static int check_target(const char *path) {
     char folder[PATH_SIZE];
+    struct stat status;
+    if (!stat(path, &status) && !S_ISREG(status.st_mode))
+        return fail("%s: found something that is not a regular file, will not replace it", path);
     const char *slash = strrchr(path, '/');
     size_t length = slash ? (size_t)(slash - path) + 1 : 0;
     if (length >= sizeof folder) return fail("%s: the name is too long", path);
@@ -171,7 +175,8 @@ static int run(int argc, char **argv) {
     snprintf(log, sizeof log, "%s.csv", values.out);
     if (!values.checkpoint) values.checkpoint = checkpoint;
     if (!values.log) values.log = log;
-    if (!code) code = check_folder(values.out);
+    if (!code) code = check_target(values.out);
+    if (!code) code = check_target(values.checkpoint);
     BlemishDataset *dataset = code ? NULL : data_open(&values.data);
     if (dataset && values.resume != !access(values.checkpoint, F_OK)) {
         say(values.resume ? "%s: there is no checkpoint, training starts from the beginning"
