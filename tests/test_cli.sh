@@ -204,11 +204,21 @@ grep -q "^train epoch" err || fail "train shows no progress: $(cat err)"
 expect 0 train "${recipe[@]}" --epochs 3 --out quiet.blemish --quiet --no-eval
 [ ! -s err ] && ! grep -q AUROC out || fail "train --quiet --no-eval: $(cat err out)"
 expect 0 info m.blemish
-grep -q "resnet18" out && grep -q "^metrics" out || fail "info: $(cat out)"
+cp out info.text
 expect 0 info m.blemish --json
 cp out info.json
 json info.json 'v["height"] == 64 and v["width"] == 64 and v["regime"] == "supervised" and
     v["header"]["recipe"]["train"]["epochs"] == 3 and "i_auroc" in v["header"]["metrics"]'
+python3 - <<'P' || fail "info: $(cat info.text)"
+import json
+lines = [line.split(maxsplit=1) for line in open("info.text")]
+text = {line[0]: line[1].strip() for line in lines if len(line) == 2}
+header = json.load(open("info.json"))["header"]
+plain = {k: v for k, v in header.items() if not isinstance(v, dict)}
+assert len(plain) == 16 and ["metrics"] in lines and ["recipe"] in lines
+for k, v in plain.items():
+    assert text[k] == (v if isinstance(v, str) else json.dumps(v)), (k, v, text[k])
+P
 
 grep -q "^blemish: regime: supervised, by the labels: 4 of 10 labelled training images are defective, 4 of them with a mask$" err &&
     fail "--quiet train names the regime" # the last training was quiet
