@@ -284,7 +284,7 @@ cp "$good" "odd/it's \"odd\".png"
 cp "$good" odd/a.png
 cp "$good" odd/a.PNG
 cp "$good" odd/$'\xff.png'
-touch odd/notes.txt
+touch odd/notes.txt odd/.hidden.png
 expect 0 predict m.blemish odd "$good" "$folder/*.png" --overlays seen --maps seen --out p.jsonl
 json p.jsonl 'set(v) == {"path", "score", "defect", "threshold", "map_max", "width", "height", "regions", "overlay", "map"}
     and 0 <= v["score"] <= 1 and v["defect"] == (v["score"] >= v["threshold"]) and (v["width"], v["height"]) == (80, 64)

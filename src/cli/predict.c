@@ -207,7 +207,7 @@ const Command command_predict = {
         "pixel threshold, each with x, y, width, height, area and peak in pixels of the image, the largest peak first; "
         "with --overlays and --maps also the names of the files written, overlay and map.\n\n"
         "IMAGE is a JPEG, PNG or TIFF file, a folder (its .jpg, .jpeg, .png, .tif and .tiff files sorted by name, "
-        "subfolders left out), or a quoted pattern such as 'line3/*.png'.\n\n"
+        "hidden files and subfolders left out), or a quoted pattern such as 'line3/*.png'.\n\n"
         "An image that cannot be read gives a line on standard error and the object {\"path\", \"error\"}; the run "
         "goes "
         "on and ends with status 1. Ctrl-C (SIGINT or SIGTERM) finishes the image at work and ends with status 1; the "
