@@ -149,7 +149,7 @@ static void check_gradients(const Step *s, double clip) {
 }
 
 /* Adam's first step is lr * g / (|g| + 1e-8): where a gradient is itself at the level of fp32 rounding (below 1e-5 of
- * its tensor's rms), its sign is a coin's, and so is a whole lr. Everywhere else the issue's bar of 1e-5 holds. */
+ * its tensor's rms), its sign is a coin's, and so is a whole lr. Everywhere else 1e-5 holds. */
 static double allowed_difference(float gradient, double rms) {
     return fabs((double)gradient) > 1e-5 * rms ? 1e-5 : 2 * 2e-4;
 }
