@@ -85,7 +85,7 @@ def prepare(a):
     if wheels:
         say("peers: installing " + " ".join(wheels) + " into " + a.venv)
         run(python, "-m", "pip", "install", "-q", *wheels)
-    if torch and not os.path.exists(a.reference): sys.exit("peers: --reference: %s: not found" % a.reference)
+    if torch and not os.path.exists(a.reference): sys.exit("peers: --reference: %s: not found; it must be supplied, see bench/README.md" % a.reference)
     if not os.path.exists(a.onnx):
         say("peers: exporting " + a.onnx)
         os.makedirs(a.cache, exist_ok=True)
