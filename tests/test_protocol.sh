@@ -49,6 +49,13 @@ refuse 1 "recipe ablations/nothing: found neither" mvtec --data d --out o --abla
 printf 'train:\n  epochs: 0\n' >bad.yaml
 refuse 1 "bad.yaml:2: train.epochs: found '0'" bad.yaml --data d --out o
 refuse 1 "bad.yaml:2: train.epochs: found '0'" mvtec --recipe bad.yaml --data d --out o
+refuse 2 "--layout: found 'visual', expected auto|mvtec" mvtec --data d --out o --layout visual
+refuse 1 "nowhere: " mvtec --data nowhere --out o
+"$blemish" synth one --quiet --size 64 --train-good 2 --train-defect 1 --test-good 1 --test-defect 1
+refuse 1 "nothing: " mvtec --data one --out o --categories nothing
+refuse 1 "none.pth: No such file or directory" mvtec --data one --out o --weights none.pth
+HOME=$work BLEMISH_WEIGHTS=$work refuse 1 "wide_resnet50_2: found no weights in $work" mvtec --data one --out o
+rm -r one
 [ ! -e o ] || fail "a refused command line made the output folder"
 
 for category in bottle cable; do

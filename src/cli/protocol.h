@@ -54,8 +54,9 @@ const char *protocol_category(const Protocol *p, size_t category);
  * stopped run leaves a checkpoint to continue from. Returns an exit code, what went wrong was printed; *stopped: by a
  * signal. */
 int protocol_run(const Protocol *p, Run *run, ProgressBar *bar, bool *stopped);
-/* Writes a file whole or not at all; false, and a line, when it fails. */
-bool protocol_write(const char *path, const char *text, size_t length);
+
+/* Opens the data set of a run, the caller's; a failure is printed. NULL then. */
+BlemishDataset *protocol_data(const Protocol *p, const Run *run);
 
 /* ---- protocol_table.c ------------------------------------------------------------------------------------ */
 /* Writes results.md, results.csv and results.json into the output folder from the runs that are done. */

@@ -26,7 +26,7 @@ static BlemishStatus load_json(MaskReader *r, const char *path, Error *e) {
     return r->json_path ? BLEMISH_OK : e->status;
 }
 
-static BlemishStatus draw(MaskReader *r, Canvas *canvas, bool json, Error *e) {
+static BlemishStatus draw(MaskReader *r, MaskCanvas *canvas, bool json, Error *e) {
     if (!json) {
         uint8_t *text;
         size_t size;
@@ -49,7 +49,7 @@ static BlemishStatus read_drawn(MaskReader *r, const char *path, const char *ima
                                 Error *e) {
     size_t width, height;
     if (image_probe(image, &width, &height, e) || image_new(mask, width, height, 1, e)) return e->status;
-    Canvas canvas = {path, image, image_pixels(mask), height, width, height, width};
+    MaskCanvas canvas = {path, image, image_pixels(mask), height, width, height, width};
     BlemishStatus status = draw(r, &canvas, json, e);
     r->width = canvas.drawn_width;
     r->height = canvas.drawn_height;

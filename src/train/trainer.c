@@ -1,4 +1,4 @@
-/* The training run: features once, then epochs of steps on them (spec 6). All randomness is a function of (seed, step,
+/* The training run: features once, then epochs of steps on them. All randomness is a function of (seed, step,
  * sample), so a run continues from a checkpoint to the same bits. */
 #include "train/anomaly.h"
 #include "train/checkpoint.h"
