@@ -97,7 +97,7 @@ uint64_t fnv1a64(const void *bytes, size_t length, uint64_t basis);
 /* ---- files written whole ----------------------------------------------------------------------------------- */
 
 /* A file that appears whole or not at all: written under a temporary name in the folder of `path`, then fsync and
- * rename. A symbolic link is followed; anything but a regular file at `path` is refused. Permissions follow the
+ * rename. A symbolic link is followed, one to nothing refused, and so is anything but a regular file at `path`. Permissions follow the
  * umask. After any failure of open or commit the struct is zeroed and no temporary file is left. */
 typedef struct AtomicFile {
     FILE *file;
