@@ -367,6 +367,19 @@ static void hostile_sizes_are_refused(void **state) {
     file_write(path, bytes, size);
     assert_size_refused();
     free(bytes);
+    /* 33 KB hold 273 million pixels of 1 bit, and 4 million of 64: colour type and depth count. */
+    Picture deep = picture_new(3, 3, 4, 16, 1);
+    png_write(path, &deep, SPNG_COLOR_TYPE_TRUECOLOR_ALPHA, false, 0);
+    bytes = realloc(file_read(path, &size), 33 << 10);
+    assert_non_null(bytes);
+    memset(bytes + size, 0, (33 << 10) - size);
+    put32(bytes + 16, 2100);
+    put32(bytes + 20, 2100);
+    put32(bytes + 29, crc32_of(bytes + 12, 17));
+    file_write(path, bytes, 33 << 10);
+    assert_size_refused();
+    free(bytes);
+    picture_free(&deep);
     for (int format = 1; format < 3; format++) {
         bytes = sample_file(format, &size);
         size_t frame = 0; /* SOF0 or SOF2 */
