@@ -390,6 +390,19 @@ static void hostile_sizes_are_refused(void **state) {
         bytes[frame + 5] = bytes[frame + 7] = 0x20; /* 8203 x 8205 */
         file_write(path, bytes, size);
         assert_size_refused();
+        bytes[frame + 5] = bytes[frame + 7] = 4; /* 1035 x 1037: 3 KB of blocks at 4:2:0, a bit each */
+        assert_true(size < 3000);
+        file_write(path, bytes, size);
+        assert_size_refused();
+        if (format == 2) { /* 20235 x 10253 at 4:4:4, in a file that could hold them: 1.2 GB of coefficients */
+            bytes[frame + 5] = 0x4f;
+            bytes[frame + 7] = 0x28;
+            bytes = realloc(bytes, 2 << 20);
+            assert_non_null(bytes);
+            memset(bytes + size, 0, (2 << 20) - size);
+            file_write(path, bytes, 2 << 20);
+            assert_refused(BLEMISH_ERROR_MEMORY);
+        }
         free(bytes);
     }
     Picture p = picture_new(1, 1, 1, 8, 1);
