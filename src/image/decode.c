@@ -44,6 +44,10 @@ uint8_t decode_sample16(unsigned v, Wanted wanted) {
     return (uint8_t)((v + 128) / 257);
 }
 
+uint8_t decode_lossy_mask(uint8_t v) {
+    return v < IMAGE_MASK_LOSSY ? 0 : 255;
+}
+
 static unsigned exif_number(const uint8_t *p, int bytes, bool big) {
     unsigned v = 0;
     for (int i = 0; i < bytes; i++) v = v << 8 | p[big ? i : bytes - 1 - i];

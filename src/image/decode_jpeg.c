@@ -94,6 +94,7 @@ static BlemishStatus read_jpeg(JpegReader *r, const Encoded *file, Wanted wanted
     while (info->output_scanline < info->output_height) {
         JSAMPROW row = image_pixels(&out->image) + info->output_scanline * out->image.stride;
         jpeg_read_scanlines(info, &row, 1);
+        for (size_t i = 0; wanted == WANT_MASK && i < 3 * out->width; i++) row[i] = decode_lossy_mask(row[i]);
     }
     jpeg_finish_decompress(info); /* up to the end marker: notices a cut after the last row */
     return BLEMISH_OK;
