@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#define FILE_MAX ((size_t)1 << 30)
+
 BlemishStatus image_new(BlemishImage *out, size_t width, size_t height, int channels, Error *e) {
     *out = (BlemishImage){0};
     size_t stride, count;
@@ -79,7 +81,7 @@ static BlemishStatus decode_stored(const char *path, Wanted wanted, Decoded *out
     *out = (Decoded){.orientation = 1};
     uint8_t *bytes;
     Encoded file = {.path = path};
-    if (file_load(path, "an image file", &bytes, &file.size, e) != BLEMISH_OK) return e->status;
+    if (file_load(path, "an image file", FILE_MAX, &bytes, &file.size, e) != BLEMISH_OK) return e->status;
     file.bytes = bytes;
     BlemishStatus status;
     if (file.size == 0)
