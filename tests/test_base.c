@@ -105,6 +105,30 @@ static void text_writes_json(void **state) {
     }
 }
 
+static void quotas_are_rounded_up_to_cores(void **state) {
+    (void)state;
+    const struct {
+        const char *text;
+        int cores;
+    } cases[] = {{"200000 100000", 2},
+                 {"150000 100000", 2},
+                 {"100001 100000", 2},
+                 {"1000 100000", 1},
+                 {"max 100000", 0},
+                 {"-1 100000", 0},
+                 {"100000 0", 0},
+                 {"0 100000", 0},
+                 {"100000", 0},
+                 {" ", 0},
+                 {"", 0},
+                 {"9223372036854775807 1", 0},
+                 {"9223372036854775807 9223372036854775807", 1}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_int_equal(cores_of_quota(cases[i].text), cases[i].cores);
+    assert_int_equal(cores_limit(1), 1);
+    assert_in_range(cores_limit(64), 1, 64);
+}
+
 static void files_are_loaded_up_to_a_size(void **state) {
     (void)state;
     Error e = {0};

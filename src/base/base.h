@@ -120,6 +120,14 @@ BlemishStatus atomic_write_file(const char *path, const void *bytes, size_t leng
  * array_free. `expected` says in messages what it should be ("an image file"). */
 BlemishStatus file_load(const char *path, const char *expected, size_t most, uint8_t **bytes, size_t *size, Error *e);
 
+/* ---- cores ----------------------------------------------------------------------------------------------- */
+
+/* `cores`, or the container's CPU quota (control groups 1 and 2) rounded up to whole cores where that is less. */
+int cores_limit(int cores);
+/* The rounded quota of "QUOTA PERIOD", both in microseconds; 0 where there is none ("max 100000", "-1 100000") or the
+ * text is another. */
+int cores_of_quota(const char *text);
+
 /* ---- time ------------------------------------------------------------------------------------------------ */
 
 /* Seconds of the monotonic clock. */

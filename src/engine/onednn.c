@@ -167,10 +167,12 @@ static ConstDesc query(const_dnnl_primitive_desc_t pd, dnnl_query_t what) {
 /* ---- engine ---------------------------------------------------------------------------------------------- */
 
 BlemishStatus engine_open(Engine **out, int threads, Error *e) {
-    Engine *engine = array_new(1, sizeof *engine, e);
-    *out = engine;
+    *out = NULL;
+    if (threads < 0 || threads > ENGINE_THREADS_MAX)
+        return error_set(e, BLEMISH_ERROR_ARGUMENT, "threads: found %d, expected 0 to %d", threads, ENGINE_THREADS_MAX);
+    Engine *engine = *out = array_new(1, sizeof *engine, e);
     if (engine == NULL) return e->status;
-    engine->threads = threads > 0 ? threads : omp_get_num_procs();
+    engine->threads = threads > 0 ? threads : cores_limit(omp_get_num_procs());
     TRY_DNNL(dnnl_engine_create(&engine->engine, dnnl_cpu, 0));
     TRY_DNNL(dnnl_stream_create(&engine->stream, engine->engine, dnnl_stream_default_flags));
     return BLEMISH_OK;
