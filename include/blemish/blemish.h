@@ -108,7 +108,7 @@ typedef enum BlemishPrecision {
 } BlemishPrecision;
 
 typedef struct BlemishSessionSettings {
-    int threads;                /* worker threads; default 0 = as many as the processor has cores */
+    int threads;                /* 1 to 1024; default 0 = one per core that affinity and CPU quota allow */
     BlemishPrecision precision; /* default BLEMISH_PRECISION_AUTO */
     size_t batch;               /* most images run at once, 1 to 1024; default 1 */
 } BlemishSessionSettings;
@@ -287,7 +287,7 @@ typedef struct BlemishTrainSettings {
     size_t checkpoint_every;     /* epochs between checkpoints; default 10 */
     int resume;                  /* 1: continue from `checkpoint` if it exists; default 0 */
     const char *log_csv;         /* per-epoch metrics log; default NULL */
-    int threads;                 /* default 0 = all cores */
+    int threads;                 /* as in BlemishSessionSettings */
     size_t cache_mb;             /* feature cache kept in memory, beyond it in an unlinked file; default 4096 */
     const char *cache_dir;       /* where that file goes; default NULL: $TMPDIR or /tmp */
     BlemishProgressFn progress;  /* default NULL */

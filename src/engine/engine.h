@@ -8,7 +8,9 @@
 /* ---- onednn.c ------------------------------------------------------------------------------------------- */
 typedef struct Engine Engine;
 
-/* threads 0: one per core this process may run on. */
+/* threads 0: one per core this process may run on, by its affinity and its container's CPU quota. Errors: ARGUMENT
+ * (threads is not 0 to ENGINE_THREADS_MAX), MEMORY, INTERNAL. */
+#define ENGINE_THREADS_MAX 1024
 BlemishStatus engine_open(Engine **out, int threads, Error *e);
 void engine_close(Engine *engine);
 int engine_threads(const Engine *engine);

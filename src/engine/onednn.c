@@ -67,10 +67,12 @@ static dnnl_status_t append_relu(dnnl_post_ops_t ops) {
 /* ---- engine ---------------------------------------------------------------------------------------------- */
 
 BlemishStatus engine_open(Engine **out, int threads, Error *e) {
-    Engine *engine = array_new(1, sizeof *engine, e);
-    *out = engine;
+    *out = NULL;
+    if (threads < 0 || threads > ENGINE_THREADS_MAX)
+        return error_set(e, BLEMISH_ERROR_ARGUMENT, "threads: found %d, expected 0 to %d", threads, ENGINE_THREADS_MAX);
+    Engine *engine = *out = array_new(1, sizeof *engine, e);
     if (engine == NULL) return e->status;
-    engine->threads = threads > 0 ? threads : omp_get_num_procs();
+    engine->threads = threads > 0 ? threads : cores_limit(omp_get_num_procs());
     TRY_DNNL(dnnl_engine_create(&engine->engine, dnnl_cpu, 0));
     TRY_DNNL(dnnl_stream_create(&engine->stream, engine->engine, dnnl_stream_default_flags));
     return BLEMISH_OK;

@@ -13,7 +13,9 @@
 /* To RGB. Errors (with the path): IO, FORMAT, MEMORY, and UNSUPPORTED for what is valid but not a grey or
  * colour picture of integers (CMYK, float TIFF). A file that is cut or has lost data is refused, never half read. */
 BlemishStatus image_decode(BlemishImage *out, const char *path, Error *e);
-/* To one channel of 0 and 1: 1 where any colour component is not 0 (alpha and EXIF orientation as image_decode). */
+/* To one channel of 0 and 1: 1 where any colour component is not 0 (alpha and EXIF orientation as image_decode). JPEG
+ * data, in a TIFF too, is 1 from IMAGE_MASK_LOSSY up: compression leaves faint values in the black around an edge. */
+#define IMAGE_MASK_LOSSY 128
 BlemishStatus image_decode_mask(BlemishImage *out, const char *path, Error *e);
 /* Width and height after EXIF orientation, without decoding the pixels. */
 BlemishStatus image_probe(const char *path, size_t *width, size_t *height, Error *e);

@@ -3,13 +3,11 @@
 #include <math.h>
 #include <string.h>
 
-enum { BATCH_MAX = 1024, THREADS_MAX = 1024 };
+enum { BATCH_MAX = 1024 };
 
 /* ---- opening --------------------------------------------------------------------------------------------- */
 
 static BlemishStatus check_settings(const BlemishSessionSettings *s, Error *e) {
-    if (s->threads < 0 || s->threads > THREADS_MAX)
-        return error_set(e, BLEMISH_ERROR_ARGUMENT, "threads: found %d, expected 0 to %d", s->threads, THREADS_MAX);
     if (s->batch < 1 || s->batch > BATCH_MAX)
         return error_set(e, BLEMISH_ERROR_ARGUMENT, "batch: found %zu, expected 1 to %d", s->batch, BATCH_MAX);
     if (s->precision == BLEMISH_PRECISION_BF16)
