@@ -33,8 +33,6 @@ def arguments():
     p.add_argument("--size", type=int, default=256, help="height and width, pixels (default %(default)s)")
     p.add_argument("--batch", type=int, default=1, help="images a run (default %(default)s)")
     p.add_argument("--threads", type=int, default=2, help="of every runtime (default %(default)s)")
-    p.add_argument("--precision", choices=["fp32", "bf16"], default="fp32",
-                   help="blemish's; the others stay fp32 (default %(default)s)")
     p.add_argument("--peers", default="onnxruntime", metavar="LIST",
                    help="comma-separated, of %s (default %%(default)s)" % ", ".join(PEERS))
     p.add_argument("--rounds", type=int, default=15, help="times every runtime gets its turn (default %(default)s)")
@@ -87,7 +85,7 @@ def prepare(a):
     if wheels:
         say("peers: installing " + " ".join(wheels) + " into " + a.venv)
         run(python, "-m", "pip", "install", "-q", *wheels)
-    if torch and not os.path.exists(a.reference): sys.exit("peers: --reference: %s: not found" % a.reference)
+    if torch and not os.path.exists(a.reference): sys.exit("peers: --reference: %s: not found; it must be supplied, see bench/README.md" % a.reference)
     if not os.path.exists(a.onnx):
         say("peers: exporting " + a.onnx)
         os.makedirs(a.cache, exist_ok=True)
@@ -126,7 +124,7 @@ class Blemish:
                    self.lib.blemish_model_error, model)
         self.lib.blemish_session_defaults(ctypes.byref(settings))
         settings.threads, settings.batch = a.threads, a.batch
-        settings.precision = {"fp32": 1, "bf16": 2}[a.precision]
+        settings.precision = 1  # fp32
         self.check(self.lib.blemish_session_open(ctypes.byref(self.session), model, ctypes.byref(settings)),
                    self.lib.blemish_session_error, self.session)
         self.images = (Image * a.batch)(*[Image(p.ctypes.data, a.size, a.size, a.size * 3, 3) for p in pixels])
@@ -209,13 +207,12 @@ def measure(a):
 
     ours_map, ours_score = runtimes["blemish"].outputs()
     rows = {name: {"version": r.version, "precision": "fp32", "times_ms": []} for name, r in runtimes.items()}
-    rows["blemish"]["precision"] = a.precision
     for peer in a.peers:
         its_map, its_score = runtimes[peer].outputs()
         differences = (float(np.abs(its_map.reshape(ours_map.shape) - ours_map).max()),
                        float(np.abs(its_score.reshape(-1) - ours_score).max()))
         rows[peer]["map_difference"], rows[peer]["score_difference"] = differences
-        if a.precision == "fp32" and not max(differences) <= TOLERANCE:
+        if not max(differences) <= TOLERANCE:
             sys.exit("peers: %s: map and score differ from blemish's by %.2g and %.2g, expected %g at most"
                      % (peer, *differences, TOLERANCE))
 

@@ -3,7 +3,8 @@
 usage: serve_weights.py FOLDER LOG
 
 /ok/FILE honours ranges, /noranges/FILE ignores them, /truncate/FILE stops half way, /slow/FILE pauses half way,
-/nolength/FILE stops half way without having said how much there is, /redirect/FILE leads to /ok/FILE.
+/nolength/FILE stops half way without having said how much there is, /redirect/FILE leads to /ok/FILE,
+/huge/FILE promises 2 GiB.
 """
 import http.server
 import sys
@@ -42,7 +43,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         else:
             self.send_response(200)
         if mode != "nolength":
-            self.send_header("Content-Length", str(len(data) - begin))
+            self.send_header("Content-Length", str(2 << 30 if mode == "huge" else len(data) - begin))
         self.end_headers()
         half = (begin + len(data)) // 2
         self.wfile.write(data[begin:half])

@@ -101,6 +101,18 @@ static void links_are_followed(void **state) {
     unlink(link);
 }
 
+static void links_to_nothing_are_refused_and_kept(void **state) {
+    (void)state;
+    Error e = {0};
+    assert_int_equal(symlink("missing", path), 0);
+    assert_int_equal(atomic_write_file(path, "x", 1, &e), BLEMISH_ERROR_IO);
+    assert_non_null(strstr(e.text, "/file: found a symbolic link to no file"));
+    struct stat info;
+    assert_int_equal(lstat(path, &info), 0);
+    assert_true(S_ISLNK(info.st_mode));
+    assert_int_equal(entries(), 1);
+}
+
 static void bad_places_are_refused(void **state) {
     (void)state;
     Error e = {0};
@@ -156,6 +168,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(abandon_leaves_the_old_file, setup, teardown),
         cmocka_unit_test_setup_teardown(permissions_follow_the_umask, setup, teardown),
         cmocka_unit_test_setup_teardown(links_are_followed, setup, teardown),
+        cmocka_unit_test_setup_teardown(links_to_nothing_are_refused_and_kept, setup, teardown),
         cmocka_unit_test_setup_teardown(bad_places_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(full_disk_leaves_nothing, setup, teardown),
     };

@@ -8,6 +8,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Known answers published with Random123 (kat_vectors): philox4x32-10. */
 static void philox_matches_published_vectors(void **state) {
@@ -58,7 +59,8 @@ static void random_state_is_key_stream_position(void **state) {
 static void errors_are_one_clean_line(void **state) {
     (void)state;
     Error e = {0};
-    assert_int_equal(error_set(&e, BLEMISH_ERROR_FORMAT, "%s: width: found %d", "a\nb\x1b.png", 3), BLEMISH_ERROR_FORMAT);
+    assert_int_equal(error_set(&e, BLEMISH_ERROR_FORMAT, "%s: width: found %d", "a\nb\x1b.png", 3),
+                     BLEMISH_ERROR_FORMAT);
     assert_string_equal(e.text, "a?b?.png: width: found 3");
     errno = ENOENT;
     assert_int_equal(error_errno(&e, "x"), BLEMISH_ERROR_IO);
@@ -103,14 +105,65 @@ static void text_writes_json(void **state) {
     }
 }
 
+static void quotas_are_rounded_up_to_cores(void **state) {
+    (void)state;
+    const struct {
+        const char *text;
+        int cores;
+    } cases[] = {{"200000 100000", 2},
+                 {"150000 100000", 2},
+                 {"100001 100000", 2},
+                 {"1000 100000", 1},
+                 {"max 100000", 0},
+                 {"-1 100000", 0},
+                 {"100000 0", 0},
+                 {"0 100000", 0},
+                 {"100000", 0},
+                 {" ", 0},
+                 {"", 0},
+                 {"9223372036854775807 1", 0},
+                 {"9223372036854775807 9223372036854775807", 1}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_int_equal(cores_of_quota(cases[i].text), cases[i].cores);
+    assert_int_equal(cores_limit(1), 1);
+    assert_in_range(cores_limit(64), 1, 64);
+}
+
+static void files_are_loaded_up_to_a_size(void **state) {
+    (void)state;
+    Error e = {0};
+    char path[] = "/tmp/blemish-base-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, "content", 7), 7);
+    uint8_t *bytes;
+    size_t size;
+    assert_int_equal(file_load(path, "a text", 7, &bytes, &size, &e), BLEMISH_OK);
+    assert_int_equal(size, 7);
+    assert_string_equal((char *)bytes, "content");
+    array_free(bytes);
+    assert_int_equal(file_load(path, "a text", 6, &bytes, &size, &e), BLEMISH_ERROR_FORMAT);
+    assert_non_null(strstr(e.text, ": size: found 7 bytes, expected a text of at most 6"));
+    assert_null(bytes);
+    assert_int_equal(size, 0);
+    assert_int_equal(ftruncate(fd, (off_t)1 << 36), 0); /* sparse: 64 GiB that take no disk */
+    assert_int_equal(file_load(path, "a text", 1 << 20, &bytes, &size, &e), BLEMISH_ERROR_FORMAT);
+    assert_null(bytes);
+    assert_int_equal(ftruncate(fd, 0), 0);
+    assert_int_equal(file_load(path, "a text", 6, &bytes, &size, &e), BLEMISH_OK);
+    assert_int_equal(size, 0);
+    assert_string_equal((char *)bytes, "");
+    array_free(bytes);
+    close(fd);
+    unlink(path);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(philox_matches_published_vectors),
-        cmocka_unit_test(random_draws_have_their_distribution),
-        cmocka_unit_test(random_state_is_key_stream_position),
-        cmocka_unit_test(errors_are_one_clean_line),
-        cmocka_unit_test(arrays_are_aligned_zeroed_and_checked),
-        cmocka_unit_test(text_writes_json),
+        cmocka_unit_test(philox_matches_published_vectors),      cmocka_unit_test(random_draws_have_their_distribution),
+        cmocka_unit_test(random_state_is_key_stream_position),   cmocka_unit_test(errors_are_one_clean_line),
+        cmocka_unit_test(arrays_are_aligned_zeroed_and_checked), cmocka_unit_test(text_writes_json),
+        cmocka_unit_test(quotas_are_rounded_up_to_cores),        cmocka_unit_test(files_are_loaded_up_to_a_size),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

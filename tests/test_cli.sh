@@ -5,7 +5,7 @@
 set -euo pipefail
 build=$(cd "$1" && pwd) source=$(cd "$2" && pwd)
 blemish=$build/blemish man=$build/man
-weights=$source/../shared/weights/texture-resnet18-v0.pth
+weights=$source/models/texture-resnet18-v0.safetensors
 commands=(train eval predict info data synth weights bench protocol audit)
 work=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
@@ -69,7 +69,7 @@ refuse 2 "--runs: found '5 ', expected" bench --runs "5 "
 refuse 2 "--seed: found '18446744073709551616', expected" synth d --seed 18446744073709551616
 refuse 2 "--size: found '64x', expected" bench --size 64x
 refuse 2 "--size: found '64x64x64', expected" bench --size 64x64x64
-refuse 2 "--precision: found 'fp', expected auto|fp32|bf16" bench --precision fp
+refuse 2 "--precision: found 'fp', expected auto|fp32" bench --precision fp
 refuse 2 "--split: found '', expected test|train" eval m --data d --split=
 refuse 2 "--threshold: found 'nan', expected a number from 0 to 1" predict m x --threshold nan
 refuse 2 "--threshold: found '1.5', expected" predict m x --threshold 1.5
@@ -85,6 +85,15 @@ refuse 2 "--layout: found 'visual', expected auto|mvtec|visa|ksdd2|sensum|magnet
 refuse 2 "expected list, import FILE or fetch NAME" weights import
 refuse 2 "expected list, import FILE or fetch NAME" weights lst
 refuse 2 "a?b: unknown option" eval $'--a\nb' # cannot forge a second line
+
+echo "quickstart"
+"$source/quickstart" --help >out && grep -q "^usage: " out || fail "quickstart --help"
+mkdir -p quick/out/quickstart/data
+cp "$source/quickstart" quick # its output folder is beside it
+for data in "" quick/out/quickstart quick/out/quickstart/data; do
+    code=0 && quick/quickstart --data "$data" >out 2>&1 || code=$?
+    [ $code = 2 ] && [ -d quick/out/quickstart/data ] || fail "quickstart --data '$data': $code $(cat out)"
+done
 
 echo "help and man pages"
 expect 0 --version
@@ -121,10 +130,16 @@ refuse 1 "noise.blemish" info noise.blemish
 refuse 1 "noise.blemish" predict noise.blemish x.png
 refuse 1 "nowhere" train --data nowhere --out m.blemish
 refuse 1 "no/m.blemish: No such file or directory" train --data . --out no/m.blemish
+mkdir taken taken.blemish.checkpoint
+refuse 1 "taken: found something that is not a regular file" train --data . --out taken
+refuse 1 "taken.blemish.checkpoint: found something that is not a regular file" train --data . --out taken.blemish
 refuse 1 "noise.blemish" weights import noise.blemish
 refuse 1 "nosuch" weights fetch nosuch
 HOME=$work BLEMISH_WEIGHTS=$work/w expect 0 weights list
 grep -q "^  $work/w$" out && grep -q "^resnet18 " out || fail "weights list: $(cat out)"
+mkdir w && touch w/resnet18.safetensors
+HOME=$work BLEMISH_WEIGHTS=$work/w expect 0 weights list
+grep -qx "  file    $work/w/resnet18.safetensors" out || fail "weights list and training differ: $(cat out)"
 
 echo "made images"
 expect 0 synth data --size 64x80 --train-good 6 --train-defect 4 --test-good 4 --test-defect 4 --seed 3
@@ -174,11 +189,6 @@ json bench.json 'v["backbone"] == "resnet18" and v["height"] == 64 and v["width"
 expect 0 bench --backbone resnet18 --size 64 --runs 1 --warmup 0
 grep -q images/s out || fail "bench: $(cat out)"
 
-if [ ! -f "$weights" ]; then
-    echo "skipped: training and what follows, for want of $weights"
-    exit 0
-fi
-
 recipe=(--data data --backbone resnet18 --weights "$weights" --size 64 --batch 4 --set hidden=64 --threads 1)
 echo "train"
 expect 0 train "${recipe[@]}" --epochs 3 --out m.blemish
@@ -189,11 +199,21 @@ grep -q "^train epoch" err || fail "train shows no progress: $(cat err)"
 expect 0 train "${recipe[@]}" --epochs 3 --out quiet.blemish --quiet --no-eval
 [ ! -s err ] && ! grep -q AUROC out || fail "train --quiet --no-eval: $(cat err out)"
 expect 0 info m.blemish
-grep -q "resnet18" out && grep -q "^metrics" out || fail "info: $(cat out)"
+cp out info.text
 expect 0 info m.blemish --json
 cp out info.json
 json info.json 'v["height"] == 64 and v["width"] == 64 and v["regime"] == "supervised" and
     v["header"]["recipe"]["train"]["epochs"] == 3 and "i_auroc" in v["header"]["metrics"]'
+python3 - <<'P' || fail "info: $(cat info.text)"
+import json
+lines = [line.split(maxsplit=1) for line in open("info.text")]
+text = {line[0]: line[1].strip() for line in lines if len(line) == 2}
+header = json.load(open("info.json"))["header"]
+plain = {k: v for k, v in header.items() if not isinstance(v, dict)}
+assert len(plain) == 16 and ["metrics"] in lines and ["recipe"] in lines
+for k, v in plain.items():
+    assert text[k] == (v if isinstance(v, str) else json.dumps(v)), (k, v, text[k])
+P
 
 grep -q "^blemish: regime: supervised, by the labels: 4 of 10 labelled training images are defective, 4 of them with a mask$" err &&
     fail "--quiet train names the regime" # the last training was quiet
@@ -242,6 +262,13 @@ cp out eval.json
 json eval.json 'v["images"] == 10 and v["defects"] == 4 and 0 <= v["i_auroc"] <= 1 and 0 <= v["aupro"] <= 1 and
     sum(v["verdicts"].values()) == 10'
 refuse 1 "/dev/full: No space left" eval m.blemish --data data --quiet --csv /dev/full
+[ -c /dev/full ] || fail "a device was replaced by a file"
+cp scores.csv before.csv
+(
+    trap '' XFSZ && ulimit -f 0 # no file may grow: a full disk
+    ! "$blemish" eval m.blemish --data data --quiet --csv scores.csv >/dev/null 2>&1
+) || fail "eval --csv succeeds without room"
+cmp before.csv scores.csv && [ ! -e scores.csv.new ] || fail "eval --csv: half a file: $(ls)"
 refuse 1 "no/g.png" eval m.blemish --data data --quiet --gallery no/g.png
 
 echo "predict"
@@ -252,7 +279,7 @@ cp "$good" "odd/it's \"odd\".png"
 cp "$good" odd/a.png
 cp "$good" odd/a.PNG
 cp "$good" odd/$'\xff.png'
-touch odd/notes.txt
+touch odd/notes.txt odd/.hidden.png
 expect 0 predict m.blemish odd "$good" "$folder/*.png" --overlays seen --maps seen --out p.jsonl
 json p.jsonl 'set(v) == {"path", "score", "defect", "threshold", "map_max", "width", "height", "regions", "overlay", "map"}
     and 0 <= v["score"] <= 1 and v["defect"] == (v["score"] >= v["threshold"]) and (v["width"], v["height"]) == (80, 64)
@@ -284,6 +311,29 @@ code=0 && "$blemish" predict m.blemish "$good" "$good" >/dev/full 2>err || code=
 { sleep 0.5 && "$blemish" predict m.blemish "$good" "$good" 2>err || echo $? >code; } | true # the reader is gone first
 [ "$(cat code)" = 1 ] && [ "$(cat err)" = "blemish: standard output: Broken pipe" ] || fail "a closed pipe: $(cat code err)"
 refuse 1 "m.blemish" predict m.blemish "$good" --overlays m.blemish
+
+echo "interrupted eval and predict"
+mkdir -p crowd/{train,test}/good
+for ((i = 0; i < 5000; i++)); do cp -l "$good" crowd/test/good/$i.png; done
+cp "$good" crowd/train/good
+# stop FILE: interrupts the last background command when it has begun to write FILE, and waits for it.
+stop() {
+    for ((i = 0; i < 3000; i++)); do
+        if [ -s "$1" ]; then break; fi
+        sleep 0.02
+    done
+    kill -INT $! || fail "it ended before it could be interrupted: $(cat err)"
+    code=0 && wait $! || code=$?
+    [ $code = 1 ] || fail "SIGINT: $code $(cat err)"
+}
+rm err
+"$blemish" eval m.blemish --data crowd --threads 1 --csv stopped.csv 2>err &
+stop err # its progress
+tail -1 err | grep -qx "blemish: interrupted; nothing is written" && [ ! -e stopped.csv ] || fail "eval: $(cat err)"
+"$blemish" predict m.blemish crowd/test/good --threads 1 --out stopped.jsonl 2>err &
+stop stopped.jsonl
+[ "$(cat err)" = "blemish: interrupted; $(wc -l <stopped.jsonl) of 5000 images are done" ] || fail "predict: $(cat err)"
+json stopped.jsonl '"score" in v'
 
 echo "a damaged model"
 size=$(stat -c %s m.blemish)

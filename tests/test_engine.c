@@ -5,6 +5,7 @@
 
 #include <setjmp.h>
 #include <cmocka.h>
+#include <limits.h>
 #include <math.h>
 #include <omp.h>
 #include <pthread.h>
@@ -224,8 +225,20 @@ static void the_callers_thread_count_survives(void **state) {
     assert_int_equal(omp_get_max_threads(), 5);
     engine_close(engine);
     engine = engine_new(0);
-    assert_int_equal(engine_threads(engine), omp_get_num_procs());
+    assert_int_equal(engine_threads(engine), cores_limit(omp_get_num_procs()));
     engine_close(engine);
+}
+
+static void thread_counts_are_checked(void **state) {
+    (void)state;
+    const int bad[] = {-1, ENGINE_THREADS_MAX + 1, INT_MAX, INT_MIN};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        Engine *engine;
+        Error e = {0};
+        assert_int_equal(engine_open(&engine, bad[i], &e), BLEMISH_ERROR_ARGUMENT);
+        assert_non_null(strstr(e.text, "threads: found "));
+        assert_null(engine);
+    }
 }
 
 typedef struct Worker {
@@ -310,6 +323,7 @@ int main(void) {
         cmocka_unit_test(matrix_products_match_their_definition),
         cmocka_unit_test(an_empty_matrix_product_does_nothing),
         cmocka_unit_test(the_callers_thread_count_survives),
+        cmocka_unit_test(thread_counts_are_checked),
         cmocka_unit_test(two_engines_run_in_two_threads),
         cmocka_unit_test(the_library_has_a_version),
     };

@@ -182,6 +182,17 @@ static void truncated_downloads_are_kept_and_resumed(void **state) {
     assert_fetches("ok", "/ok/served bytes=150000-\n");
 }
 
+/* An error that left its part behind would come again at every later call. */
+static void files_over_the_limit_leave_nothing(void **state) {
+    (void)state;
+    need_server();
+    assert_fails("huge", BLEMISH_ERROR_NETWORK, "/huge/served: found more than 1073741824 bytes");
+    assert_false(exists(part));
+    write_bytes(part, content, 1234);
+    assert_fails("huge", BLEMISH_ERROR_NETWORK, "/huge/served: found more than 1073741824 bytes");
+    assert_false(exists(part));
+}
+
 static void refused_requests_are_reported(void **state) {
     (void)state;
     need_server();
@@ -309,6 +320,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(complete_parts_need_no_server, clean, clean),
         cmocka_unit_test_setup_teardown(wrong_checksums_are_deleted, clean, clean),
         cmocka_unit_test_setup_teardown(truncated_downloads_are_kept_and_resumed, clean, clean),
+        cmocka_unit_test_setup_teardown(files_over_the_limit_leave_nothing, clean, clean),
         cmocka_unit_test_setup_teardown(refused_requests_are_reported, clean, clean),
         cmocka_unit_test_setup_teardown(interrupted_downloads_are_kept_and_resumed, clean, clean),
         cmocka_unit_test_setup_teardown(full_disks_are_reported, clean, clean),

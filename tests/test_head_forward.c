@@ -36,7 +36,7 @@ static void check_file(const char *name, bool icpr) {
             head_runner_run(runner, f2 + i * g.h2 * g.w2 * g.c2, f3 + i * g.h3 * g.w3 * g.c3, out, &logit, &e), 0);
         const double d = largest_difference(out, map + i * g.h * g.w, g.h * g.w), ds = fabs((double)(logit - score[i]));
         print_message("%s image %zu: map within %.1e, score logit within %.1e\n", name, i, d, ds);
-        assert_true(d < 1e-4); /* the bar */
+        assert_true(d < 1e-4); /* the tolerance promised against the reference */
         assert_true(ds < 1e-4);
     }
     engine_leave(before);

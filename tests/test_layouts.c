@@ -368,7 +368,7 @@ static void split_lists_are_what_python_wrote(void **state) {
     }
     uint8_t *bytes; /* the fixtures' writer and Python agree to the byte */
     size_t size;
-    assert_ok(file_load(at("s.pyb"), "a pickle", &bytes, &size, &e), e.text);
+    assert_ok(file_load(at("s.pyb"), "a pickle", 1 << 20, &bytes, &size, &e), e.text);
     assert_int_equal(size, sizeof protocol_4 - 1);
     assert_memory_equal(bytes, protocol_4, size);
     array_free(bytes);

@@ -249,6 +249,20 @@ static void every_field_is_checked(void **state) {
     tensor_file_close(&good);
 }
 
+/* Each side is allowed, their product would take gigabytes. */
+static void pixels_are_bounded(void **state) {
+    (void)state;
+    Error e = {0};
+    char path[PATH_SIZE];
+    Model m;
+    special_model(&m);
+    m.geometry.height = 4096;
+    m.geometry.width = 4097;
+    assert_ok(model_write(&m, path_in(path, folder, "large.blemish"), &e), e.text);
+    model_close(&m);
+    assert_refused(path, "height x width: found 4096 x 4097, expected at most 16777216 pixels");
+}
+
 static void every_tensor_is_checked(void **state) {
     (void)state;
     static const char *const names[] = {"backbone.conv1.weight", "backbone.layer3.1.conv2.bias",
@@ -376,6 +390,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(everything_survives_the_file, open_folder, close_folder),
         cmocka_unit_test_setup_teardown(header_is_one_json_object, open_folder, close_folder),
         cmocka_unit_test_setup_teardown(every_field_is_checked, open_folder, close_folder),
+        cmocka_unit_test_setup_teardown(pixels_are_bounded, open_folder, close_folder),
         cmocka_unit_test_setup_teardown(every_tensor_is_checked, open_folder, close_folder),
         cmocka_unit_test_setup_teardown(truncated_files_are_refused, open_folder, close_folder),
         cmocka_unit_test_setup_teardown(flipped_bits_do_no_harm, open_folder, close_folder),

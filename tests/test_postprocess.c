@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* ---- the plain twin: spec 7 word by word, in double ------------------------------------------------------ */
+/* ---- the plain twin: every step by itself, in double ------------------------------------------------------ */
 
 static size_t mirror(long i, long n) {
     while (i < 0 || i >= n) i = i < 0 ? -i : 2 * (n - 1) - i;

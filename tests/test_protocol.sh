@@ -5,7 +5,7 @@
 set -euo pipefail
 build=$(cd "$1" && pwd) source=$(cd "$2" && pwd)
 blemish=$build/blemish
-weights=$source/../shared/weights/texture-resnet18-v0.pth
+weights=$source/models/texture-resnet18-v0.safetensors
 work=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
 cd "$work"
@@ -49,12 +49,14 @@ refuse 1 "recipe ablations/nothing: found neither" mvtec --data d --out o --abla
 printf 'train:\n  epochs: 0\n' >bad.yaml
 refuse 1 "bad.yaml:2: train.epochs: found '0'" bad.yaml --data d --out o
 refuse 1 "bad.yaml:2: train.epochs: found '0'" mvtec --recipe bad.yaml --data d --out o
+refuse 2 "--layout: found 'visual', expected auto|mvtec" mvtec --data d --out o --layout visual
+refuse 1 "nowhere: " mvtec --data nowhere --out o
+"$blemish" synth one --quiet --size 64 --train-good 2 --train-defect 1 --test-good 1 --test-defect 1
+refuse 1 "nothing: " mvtec --data one --out o --categories nothing
+refuse 1 "none.pth: No such file or directory" mvtec --data one --out o --weights none.pth
+HOME=$work BLEMISH_WEIGHTS=$work refuse 1 "wide_resnet50_2: found no weights in $work" mvtec --data one --out o
+rm -r one
 [ ! -e o ] || fail "a refused command line made the output folder"
-
-if [ ! -f "$weights" ]; then
-    echo "skipped: everything else, for want of $weights"
-    exit 0
-fi
 
 for category in bottle cable; do
     "$blemish" synth sets/$category --quiet --size 64x80 --train-good 6 --train-defect 4 --test-good 4 --test-defect 4 \

@@ -292,7 +292,7 @@ static void check_recipe(const char *file, const char *name) {
     const bool unsupervised =
         !strcmp(name, "unsupervised.yaml") || !strcmp(name, "mvtec.yaml") || !strcmp(name, "visa.yaml");
     assert_int_equal(resolved.regime, unsupervised ? REGIME_UNSUPERVISED : REGIME_SUPERVISED);
-    /* Spec 6, whatever the set. */
+    /* The paper's numbers, whatever the set. */
     assert_true(a.epochs == 300 && a.batch == 32 && a.seed == 0 && a.hidden == 1024);
     assert_true(a.adaptor_lr == 1e-4 && a.adaptor_decay == 1e-2 && a.head_lr == 2e-4 && a.head_decay == 1e-5);
     assert_true(a.lr_drop == 0.4 && a.lr_drop_first == 0.8 && a.lr_drop_second == 0.9 && a.noise_std == 0.015);

@@ -40,7 +40,7 @@ static void unsupervised_shows_every_normal_once(void **state) {
     }
 }
 
-/* Spec 6, literally: the chosen normals are exactly what picking one least-shown image at a time gives. */
+/* The definition, literally: the chosen normals are exactly what picking one least-shown image at a time gives. */
 static void supervised_is_balanced_and_least_shown_first(void **state) {
     (void)state;
     Random r = random_new(5, 0);

@@ -1,4 +1,4 @@
-/* Training targets against the chain of spec 6, step by step in its plainest form. */
+/* Training targets against the published chain, step by step in its plainest form. */
 #include "train/targets.h"
 #include "helper_model.h"
 

@@ -67,6 +67,17 @@ static void sets_that_lack_images_are_refused(void **state) {
     manifest_close(&m);
 }
 
+static void thread_counts_are_checked(void **state) {
+    (void)state;
+    BlemishTrainSettings settings = train_settings();
+    const Recipe plain = train_recipe(REGIME_UNSUPERVISED, VARIANT_JIMS);
+    const int bad[] = {-1, 1025};
+    for (size_t i = 0; i < 2; i++) {
+        settings.threads = bad[i];
+        assert_int_equal(refused(&manifest, plain, settings, "threads: found", "expected 0 to 1024"), 0);
+    }
+}
+
 static void unreadable_files_are_named(void **state) {
     (void)state;
     const BlemishTrainSettings settings = train_settings();
@@ -308,6 +319,7 @@ static void numbers_that_cannot_be_are_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sets_that_lack_images_are_refused),
+        cmocka_unit_test(thread_counts_are_checked),
         cmocka_unit_test(unreadable_files_are_named),
         cmocka_unit_test(paths_that_cannot_be_written_are_refused_at_once),
         cmocka_unit_test(divergence_is_reported),

@@ -57,8 +57,10 @@ typedef struct BlemishImage {
     int channels;
 } BlemishImage;
 
-/* Decodes a JPEG, PNG or TIFF file to RGB: grey is replicated, 16 bits scaled, alpha dropped, EXIF orientation
- * honoured (spec 1). image->data is owned by the caller: blemish_image_free. */
+/* Decodes a JPEG, PNG or TIFF file, recognised by its content, to RGB: grey is replicated, 16 bits scaled, alpha
+ * dropped, EXIF orientation honoured. image->data is owned by the caller: blemish_image_free. Errors: IO; FORMAT for
+ * what is no such image, damaged, cut short, or larger than 65500 pixels a side or 2^28 in all; UNSUPPORTED for valid
+ * files that are not grey or RGB in integers (CMYK, float TIFF); MEMORY. The image is then empty. */
 BLEMISH_API BlemishStatus blemish_image_load(BlemishImage *image, const char *path, char *error);
 BLEMISH_API void blemish_image_free(BlemishImage *image);
 
@@ -75,7 +77,8 @@ typedef struct BlemishModelInfo {
     size_t map_height, map_width; /* map logits (feature resolution), pixels */
     float threshold;              /* score at and above which an image is a defect; in [0, 1] */
     float pixel_threshold;        /* map value at and above which a pixel is part of a region; in [0, 1] */
-    const char *header_json;      /* the whole header: recipe, metrics, data fingerprint, program version */
+    const char *header_json;      /* the whole header: recipe, metrics, data fingerprint, program version; valid until
+                                   * the next blemish_model_set_* of the model or its close */
 } BlemishModelInfo;
 
 /* Opens a model file (docs/model-file.md). The weights are copied, the file is not kept open. */
@@ -88,7 +91,8 @@ BLEMISH_API BlemishStatus blemish_model_untrained(BlemishModel **out, const char
 /* Writes the model file: to a temporary name, fsync, rename. */
 BLEMISH_API BlemishStatus blemish_model_save(BlemishModel *model, const char *path);
 BLEMISH_API BlemishModelInfo blemish_model_info(const BlemishModel *model);
-/* Sets the thresholds a session compares with and a saved file carries; both in [0, 1]. */
+/* Sets the thresholds a session compares with and a saved file carries; both in [0, 1]. Sessions that are open compare
+ * with them from their next run on; no session of the model may be running in another thread meanwhile. */
 BLEMISH_API BlemishStatus blemish_model_set_thresholds(BlemishModel *model, float threshold, float pixel_threshold);
 BLEMISH_API const char *blemish_model_error(const BlemishModel *model);
 BLEMISH_API void blemish_model_close(BlemishModel *model);
@@ -100,13 +104,13 @@ typedef struct BlemishSession BlemishSession;
 typedef enum BlemishPrecision {
     BLEMISH_PRECISION_AUTO = 0, /* the fastest whose results stay within the stated tolerance: fp32 today */
     BLEMISH_PRECISION_FP32 = 1,
-    BLEMISH_PRECISION_BF16 = 2 /* needs AVX512_BF16 or AMX; BLEMISH_ERROR_UNSUPPORTED elsewhere */
+    BLEMISH_PRECISION_BF16 = 2 /* not in this version: BLEMISH_ERROR_UNSUPPORTED */
 } BlemishPrecision;
 
 typedef struct BlemishSessionSettings {
-    int threads;                /* worker threads; default 0 = as many as the processor has cores */
+    int threads;                /* 1 to 1024; default 0 = one per core that affinity and CPU quota allow */
     BlemishPrecision precision; /* default BLEMISH_PRECISION_AUTO */
-    size_t batch;               /* most images run at once; default 1 */
+    size_t batch;               /* most images run at once, 1 to 1024; default 1 */
 } BlemishSessionSettings;
 
 BLEMISH_API void blemish_session_defaults(BlemishSessionSettings *settings);
@@ -124,12 +128,14 @@ typedef struct BlemishResult {
                                       * map_max where the model has no classification head */
     int defect;                      /* 1 when score >= the model's threshold */
     float map_max;                   /* largest value of the map */
-    const float *map;                /* anomaly map in [0, 1], map_height x map_width, row-major (spec 7) */
+    const float *map;                /* anomaly map in [0, 1], map_height x map_width, row-major: the logits,
+                                      * resized to the input's size and blurred, through the sigmoid */
     size_t map_width, map_height;    /* the network's input size */
     size_t image_width, image_height; /* the given image's size */
 } BlemishResult;
 
-/* settings may be NULL for the defaults. */
+/* settings may be NULL for the defaults. Memory grows with the batch. Errors: ARGUMENT for a setting out of range,
+ * UNSUPPORTED for a precision this version does not have, MEMORY. */
 BLEMISH_API BlemishStatus blemish_session_open(BlemishSession **out, const BlemishModel *model,
                                                const BlemishSessionSettings *settings);
 /* Runs count images, 1 to settings.batch; results has room for count. */
@@ -157,7 +163,7 @@ BLEMISH_API void blemish_session_close(BlemishSession *session);
 typedef struct BlemishSessionCost {
     double gmac;           /* multiply-adds per image, in 1e9, as this library computes it */
     double gmac_published; /* the same for the graph as published (heads at full feature resolution) */
-    const char *precision; /* "fp32" or "bf16" */
+    const char *precision; /* "fp32" */
     int threads;
 } BlemishSessionCost;
 BLEMISH_API BlemishSessionCost blemish_session_cost(const BlemishSession *session);
@@ -210,6 +216,7 @@ BLEMISH_API void blemish_dataset_defaults(BlemishDatasetSettings *settings);
 BLEMISH_API BlemishStatus blemish_dataset_open(BlemishDataset **out, const char *path,
                                                const BlemishDatasetSettings *settings);
 BLEMISH_API size_t blemish_dataset_count(const BlemishDataset *dataset);
+/* An index past the end gives a sample of unknown label with an empty path and type. */
 BLEMISH_API BlemishSample blemish_dataset_sample(const BlemishDataset *dataset, size_t index);
 /* The layout that was read ("magnetic-tile", ...). */
 BLEMISH_API const char *blemish_dataset_layout(const BlemishDataset *dataset);
@@ -248,7 +255,8 @@ typedef struct BlemishDataReport {
 /* "mask-empty": the kind in a word; NULL past the last kind. */
 BLEMISH_API const char *blemish_problem_name(BlemishProblemKind kind);
 /* Decodes every image and mask. A problem is no failure. Pointers in the report belong to the data set until its next
- * check or close. progress may be NULL. */
+ * check or close. progress may be NULL. A check that fails (MEMORY, or INTERRUPTED by progress) leaves a report of
+ * zeros. */
 BLEMISH_API BlemishStatus blemish_dataset_check(BlemishDataset *dataset, BlemishDataReport *report,
                                                 BlemishProgressFn progress, void *progress_user);
 BLEMISH_API const char *blemish_dataset_error(const BlemishDataset *dataset);
@@ -256,7 +264,7 @@ BLEMISH_API void blemish_dataset_close(BlemishDataset *dataset);
 
 /* ---- training -------------------------------------------------------------------------------------------- */
 
-/* A recipe is the list of named numbers of spec 6; blemish_recipe_key lists them (docs/recipes.md). */
+/* A recipe is every number of a training by its name; docs/recipes.md explains them, blemish_recipe_key lists them. */
 typedef struct BlemishRecipe BlemishRecipe;
 
 BLEMISH_API BlemishStatus blemish_recipe_new(BlemishRecipe **out);
@@ -282,7 +290,7 @@ typedef struct BlemishTrainSettings {
     size_t checkpoint_every;     /* epochs between checkpoints; default 10 */
     int resume;                  /* 1: continue from `checkpoint` if it exists; default 0 */
     const char *log_csv;         /* per-epoch metrics log; default NULL */
-    int threads;                 /* default 0 = all cores */
+    int threads;                 /* as in BlemishSessionSettings */
     size_t cache_mb;             /* feature cache kept in memory, beyond it in an unlinked file; default 4096 */
     const char *cache_dir;       /* where that file goes; default NULL: $TMPDIR or /tmp */
     BlemishProgressFn progress;  /* default NULL */
@@ -290,7 +298,7 @@ typedef struct BlemishTrainSettings {
 } BlemishTrainSettings;
 
 BLEMISH_API void blemish_train_defaults(BlemishTrainSettings *settings);
-/* Trains on the data set's training split by the recipe (spec 3 to 6; JIMS 3). When progress asks to stop, a
+/* Trains on the data set's training split by the recipe (JIMS 3; docs/recipes.md). When progress asks to stop, a
  * checkpoint is written (if named) and BLEMISH_ERROR_INTERRUPTED returned. *out holds the trained model on success.
  * The same data, recipe, seed and thread count give the identical model. */
 BLEMISH_API BlemishStatus blemish_train(BlemishModel **out, const BlemishDataset *dataset, const BlemishRecipe *recipe,
@@ -333,7 +341,10 @@ BLEMISH_API BlemishStatus blemish_audit(const BlemishDataset *dataset, const Ble
 
 /* ---- evaluation ------------------------------------------------------------------------------------------ */
 
-/* Exact metrics (spec 8) in [0, 1]; NaN where the images cannot define one (a single class, no masks). */
+/* Metrics in [0, 1], exact: every distinct score or map value is a threshold, ties count half. i_ and _det are of the
+ * score, seg_ of the map's maximum, p_ and _loc of all pixels; aupro is the area under the per-region overlap
+ * (8-connected) up to a false-positive rate of 0.3, divided by 0.3. NaN where the images cannot define one (a single
+ * class, no masks). */
 typedef struct BlemishMetrics {
     size_t images, defects, masks;
     double i_auroc, ap_det, seg_i_auroc, seg_ap_det, p_auroc, ap_loc, aupro;
@@ -352,7 +363,9 @@ typedef struct BlemishEvaluated {
 typedef int (*BlemishEvaluatedFn)(void *user, const BlemishEvaluated *evaluated);
 
 /* Runs the session over one split of the data set. `each` and `progress` may be NULL; a non-zero return of either
- * stops with BLEMISH_ERROR_INTERRUPTED. Images of unknown label count in no metric. Errors are the session's. */
+ * stops with BLEMISH_ERROR_INTERRUPTED. Images of unknown label count in no metric. Errors are the session's;
+ * after one, *metrics is not to be used. Where the split has masks, the maps and masks are kept until the end: about 5
+ * bytes for each pixel of the network's input and image, besides what sorting them takes. */
 BLEMISH_API BlemishStatus blemish_evaluate(BlemishSession *session, const BlemishDataset *dataset, BlemishSplit split,
                                            BlemishMetrics *metrics, BlemishEvaluatedFn each, void *each_user,
                                            BlemishProgressFn progress, void *progress_user);
@@ -361,8 +374,12 @@ BLEMISH_API BlemishStatus blemish_model_set_metrics(BlemishModel *model, const B
 
 /* A picture of many results: one row of image, ground truth and overlay per added image, several rows a column. */
 typedef struct BlemishGallery BlemishGallery;
+/* tile_pixels: the side of each of the three, 16 to 2048. columns: rows are laid out in 1 to 64 of them. */
 BLEMISH_API BlemishStatus blemish_gallery_new(BlemishGallery **out, size_t tile_pixels, size_t columns);
+/* Draws one result. Nothing of *evaluated is used after the call: an evaluation's callback may add what it is given. */
 BLEMISH_API BlemishStatus blemish_gallery_add(BlemishGallery *gallery, const BlemishEvaluated *evaluated);
+/* Writes the picture (PNG), whole or not at all; more may be added and written again. BLEMISH_ERROR_ARGUMENT when
+ * nothing was added or the picture would be larger than 65500 pixels a side or 2^28 in all. */
 BLEMISH_API BlemishStatus blemish_gallery_write(BlemishGallery *gallery, const char *png_path);
 BLEMISH_API const char *blemish_gallery_error(const BlemishGallery *gallery);
 BLEMISH_API void blemish_gallery_close(BlemishGallery *gallery);
@@ -393,17 +410,24 @@ typedef struct BlemishWeights {
 
 /* The index-th known file; returns 0 past the end, else 1. */
 BLEMISH_API int blemish_weights_known(size_t index, BlemishWeights *weights);
-/* The index-th folder that is searched ($BLEMISH_WEIGHTS, ~/.cache/blemish, the source tree's models/) into
- * path[size]; returns 0 past the end, else 1. */
+/* The index-th folder that is searched into path[size]: $BLEMISH_WEIGHTS when set; $XDG_CACHE_HOME/blemish, or
+ * ~/.cache/blemish where that is not set; the source tree's models/. Returns 0 past the end or when size is too small,
+ * else 1. Import and fetch write to the first of them and make it where it is missing.
+ *
+ * The three functions below put the path of the weights file into path[size]; 4096 bytes are enough for any. When it
+ * does not fit they fail with BLEMISH_ERROR_ARGUMENT and write no file. After a failure path is not to be used. */
 BLEMISH_API int blemish_weights_folder(size_t index, char *path, size_t size);
-/* Finds a weights file for a backbone in those folders. */
+/* Finds a backbone's weights file: in each folder in turn its known name, then BACKBONE.pth, then
+ * BACKBONE.safetensors. BLEMISH_ERROR_IO when there is none, BLEMISH_ERROR_ARGUMENT for an unknown backbone. */
 BLEMISH_API BlemishStatus blemish_weights_find(const char *backbone, char *path, size_t size, char *error);
 /* Checks a file (readable, a state_dict with every tensor of `backbone` in its shape; a known name has its known
- * checksum) and copies it into the cache. backbone NULL: recognised from its tensors. */
+ * checksum) and copies it, under its known name or BACKBONE.pth or .safetensors. backbone NULL: recognised from its
+ * tensors. */
 BLEMISH_API BlemishStatus blemish_weights_import(const char *file, const char *backbone, char *path, size_t size,
                                                  char *error);
-/* Downloads a known file (by file or backbone name) into the cache. base_url NULL: the published address. Partial
- * downloads are resumed; a wrong checksum is refused and deleted. */
+/* Downloads a known file (by file or backbone name) unless it is there with the right checksum. base_url NULL: the
+ * published address. progress may be NULL; when it stops the download, the next call resumes. A wrong checksum is
+ * refused and deleted. */
 BLEMISH_API BlemishStatus blemish_weights_fetch(const char *name, const char *base_url, BlemishProgressFn progress,
                                                 void *progress_user, char *path, size_t size, char *error);
 

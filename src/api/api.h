@@ -68,8 +68,8 @@ BlemishStatus judge_split(Session *session, const Manifest *manifest, BlemishSpl
 size_t count_labelled(const Manifest *manifest, BlemishSplit split, BlemishLabel label);
 
 /* ---- train.c --------------------------------------------------------------------------------------------- */
-/* The backbone that the settings name. */
-BlemishStatus train_trunk(Trunk *trunk, const BlemishTrainSettings *settings, Error *e);
+/* The backbone that the settings name. Fills in an automatic feature scale where the weights settle it. */
+BlemishStatus train_trunk(Trunk *trunk, const BlemishTrainSettings *settings, Recipe *recipe, Error *e);
 /* Settles the recipe for these images and refuses what cannot be trained. */
 BlemishStatus train_settle(Recipe *recipe, const Manifest *manifest, Error *e);
 /* Trains a started model with a trunk by a settled recipe; its thresholds and header are left to the caller. */

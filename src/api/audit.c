@@ -199,18 +199,18 @@ static void audit_close(Audit *a) {
     array_free(a->folds);
 }
 
-static BlemishStatus audit(Audit *a, const Recipe *recipe, BlemishAuditedFn each, void *user, Error *e) {
+static BlemishStatus audit(Audit *a, Recipe recipe, BlemishAuditedFn each, void *user, Error *e) {
     const BlemishTrainSettings *train = &a->settings.train;
-    if (folds_deal(&a->manifest, a->settings.folds, recipe->seed, a->fold_of, train->progress, train->progress_user, e))
+    if (folds_deal(&a->manifest, a->settings.folds, recipe.seed, a->fold_of, train->progress, train->progress_user, e))
         return e->status;
     a->trunk = &a->own;
     if (a->settings.model)
         a->trunk = &a->settings.model->model.trunk;
-    else if (train_trunk(&a->own, train, e))
+    else if (train_trunk(&a->own, train, &recipe, e))
         return e->status;
     for (a->fold = 0; a->fold < a->settings.folds; a->fold++) {
         const size_t first = a->count;
-        if (run_fold(a, *recipe, e)) return e->status;
+        if (run_fold(a, recipe, e)) return e->status;
         rate_fold(a, &a->folds[a->fold], a->verdicts + first, a->count - first);
     }
     qsort(a->verdicts, a->count, sizeof *a->verdicts, worst_first);
@@ -235,7 +235,7 @@ BLEMISH_API BlemishStatus blemish_audit(const BlemishDataset *dataset, const Ble
     else if (recipe == NULL || each == NULL)
         error_null(&e, recipe ? "each" : "recipe");
     else if (audit_open(&a, dataset, &e) == BLEMISH_OK)
-        audit(&a, &recipe->recipe, each, each_user, &e);
+        audit(&a, recipe->recipe, each, each_user, &e);
     audit_close(&a);
     return error_report(&e, error);
 }

@@ -1,8 +1,10 @@
-/* Thresholds from the training images: best F1 where both classes were seen, else just above everything normal. */
+/* Thresholds from the training images: best F1 where both classes were learned from, else just above everything
+ * normal. */
 #include "api/api.h"
 #include "metric/metric.h"
 
 #include <math.h>
+#include <string.h>
 
 #define PIXELS_MAX ((size_t)1 << 22) /* pixels that the map's threshold is chosen on */
 #define MARGIN 0.05f                 /* of the way from the largest normal value to 1 */
@@ -14,6 +16,7 @@ typedef struct Sampled {
     float *scores, *pixels;
     uint8_t *labels, *pixel_labels;
     float normal_score, normal_pixel; /* the largest of normal images */
+    bool supervised;                  /* else defective images say nothing, here as in training */
     bool defective_pixel;
 } Sampled;
 
@@ -21,7 +24,7 @@ static BlemishStatus sample(void *user, const Judged *j, Error *e) {
     (void)e;
     Sampled *s = user;
     const BlemishLabel label = j->sample->label;
-    if (label == BLEMISH_LABEL_UNKNOWN) return BLEMISH_OK;
+    if (label == BLEMISH_LABEL_UNKNOWN || (label == BLEMISH_LABEL_DEFECT && !s->supervised)) return BLEMISH_OK;
     s->scores[s->count] = j->result.score;
     s->labels[s->count++] = label == BLEMISH_LABEL_DEFECT;
     if (label == BLEMISH_LABEL_GOOD) {
@@ -86,10 +89,11 @@ BlemishStatus calibrate(Model *model, const Manifest *manifest, const BlemishTra
     Sampled s;
     if (session_open(&session, model, &session_settings, e)) return e->status;
     BlemishStatus status = sampled_open(&s, good + defects, &model->geometry, e);
+    s.supervised = strcmp(model->regime, "supervised") == 0;
     if (status == BLEMISH_OK)
         status = judge_split(&session, manifest, BLEMISH_SPLIT_TRAIN, sample, &s, settings->progress,
                              settings->progress_user, e);
-    if (status == BLEMISH_OK) status = choose(&s, good && defects, model, e);
+    if (status == BLEMISH_OK) status = choose(&s, s.supervised && good && defects, model, e);
     array_free(s.scores);
     array_free(s.labels);
     array_free(s.pixels);

@@ -7,7 +7,7 @@ BLEMISH_API BlemishStatus blemish_image_load(BlemishImage *image, const char *pa
         return error_report(&e, error);
     }
     *image = (BlemishImage){0};
-    image_decode(image, path, &e);
+    e.status = image_decode(image, path, &e);
     return error_report(&e, error);
 }
 

@@ -1,6 +1,7 @@
 #include "api/api.h"
 
 #include <math.h>
+#include <string.h>
 
 size_t count_labelled(const Manifest *manifest, BlemishSplit split, BlemishLabel label) {
     size_t n = 0;
@@ -17,7 +18,13 @@ static BlemishStatus load_mask(MaskReader *reader, Judged *j, const Geometry *g,
     if ((j->mask = array_new(g->height * g->width, sizeof *j->mask, e)) != NULL)
         mask_resize_nearest(mask.data, mask.height, mask.width, j->mask, g->height, g->width);
     image_free(&mask);
-    return j->mask ? BLEMISH_OK : e->status;
+    if (j->mask == NULL) return e->status;
+    if (memchr(j->mask, 1, g->height * g->width) ==
+        NULL) { /* too small for the network's input: as if there were none */
+        array_free(j->mask);
+        j->mask = NULL;
+    }
+    return BLEMISH_OK;
 }
 
 static BlemishStatus judge(Session *session, MaskReader *reader, const Sample *sample, JudgedFn each, void *user,

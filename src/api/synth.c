@@ -18,6 +18,6 @@ BLEMISH_API BlemishStatus blemish_synth(const char *dir, const BlemishSynthSetti
     if (dir == NULL)
         error_null(&e, "dir");
     else
-        synth_write(dir, settings ? settings : &defaults, &e);
+        e.status = synth_write(dir, settings ? settings : &defaults, &e);
     return error_report(&e, error);
 }

@@ -13,7 +13,7 @@ BLEMISH_API BlemishStatus blemish_weights_find(const char *backbone, char *path,
     if (backbone == NULL || path == NULL)
         error_null(&e, backbone ? "path" : "backbone");
     else
-        weights_find(backbone, path, size, &e);
+        e.status = weights_find(backbone, path, size, &e);
     return error_report(&e, error);
 }
 
@@ -23,7 +23,7 @@ BLEMISH_API BlemishStatus blemish_weights_import(const char *file, const char *b
     if (file == NULL || path == NULL)
         error_null(&e, file ? "path" : "file");
     else
-        weights_import(file, backbone, path, size, &e);
+        e.status = weights_import(file, backbone, path, size, &e);
     return error_report(&e, error);
 }
 
@@ -33,6 +33,6 @@ BLEMISH_API BlemishStatus blemish_weights_fetch(const char *name, const char *ba
     if (name == NULL || path == NULL)
         error_null(&e, name ? "path" : "name");
     else
-        weights_fetch(name, base_url, progress, progress_user, path, size, &e);
+        e.status = weights_fetch(name, base_url, progress, progress_user, path, size, &e);
     return error_report(&e, error);
 }

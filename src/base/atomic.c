@@ -43,6 +43,8 @@ BlemishStatus atomic_open(AtomicFile *f, const char *path, Error *e) {
         return error_set(e, BLEMISH_ERROR_IO, "%s: found something that is not a regular file, will not replace it",
                          path);
     f->path = realpath(path, NULL);
+    if (f->path == NULL && lstat(path, &info) == 0) /* renaming to it would replace the link, not what it names */
+        return error_set(e, BLEMISH_ERROR_IO, "%s: found a symbolic link to no file, expected a file or nothing", path);
     if (f->path == NULL && (f->path = text_copy(path, e)) == NULL) return e->status;
     int fd = create_temporary(f);
     if (fd >= 0 && (f->file = fdopen(fd, "wb")) != NULL) return BLEMISH_OK;

@@ -97,8 +97,9 @@ uint64_t fnv1a64(const void *bytes, size_t length, uint64_t basis);
 /* ---- files written whole ----------------------------------------------------------------------------------- */
 
 /* A file that appears whole or not at all: written under a temporary name in the folder of `path`, then fsync and
- * rename. A symbolic link is followed; anything but a regular file at `path` is refused. Permissions follow the
- * umask. After any failure of open or commit the struct is zeroed and no temporary file is left. */
+ * rename. A symbolic link is followed, one to nothing refused, and so is anything but a regular file at `path`.
+ * Permissions follow the umask. After any failure of open or commit the struct is zeroed and no temporary file is left.
+ */
 typedef struct AtomicFile {
     FILE *file;
     char *path, *temporary;
@@ -115,9 +116,17 @@ BlemishStatus atomic_write_file(const char *path, const void *bytes, size_t leng
 
 /* ---- files read whole ------------------------------------------------------------------------------------ */
 
-/* The content of a regular file and a terminating zero after it: *bytes is freed by array_free. `expected` says in
- * messages what it should be ("an image file"). */
-BlemishStatus file_load(const char *path, const char *expected, uint8_t **bytes, size_t *size, Error *e);
+/* The content of a regular file of at most `most` bytes and a terminating zero after it: *bytes is freed by
+ * array_free. `expected` says in messages what it should be ("an image file"). */
+BlemishStatus file_load(const char *path, const char *expected, size_t most, uint8_t **bytes, size_t *size, Error *e);
+
+/* ---- cores ----------------------------------------------------------------------------------------------- */
+
+/* `cores`, or the container's CPU quota (control groups 1 and 2) rounded up to whole cores where that is less. */
+int cores_limit(int cores);
+/* The rounded quota of "QUOTA PERIOD", both in microseconds; 0 where there is none ("max 100000", "-1 100000") or the
+ * text is another. */
+int cores_of_quota(const char *text);
 
 /* ---- time ------------------------------------------------------------------------------------------------ */
 

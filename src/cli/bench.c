@@ -13,12 +13,7 @@ typedef struct Values {
 } Values;
 
 static const Option options[] = {
-    {.name = "backbone",
-     .argument = "wide_resnet50_2|resnet50|resnet34|resnet18",
-     .initial = "wide_resnet50_2",
-     .help = "the network to time where no MODEL is given",
-     .kind = OPTION_CHOICE,
-     .offset = offsetof(Values, backbone)},
+    BACKBONE_OPTION(Values, "the network to time where no MODEL is given"),
     {.name = "weights",
      .argument = "FILE",
      .help = "its weights; otherwise test values, which take as long",
@@ -37,10 +32,10 @@ static const Option options[] = {
      .kind = OPTION_WHOLE,
      .offset = offsetof(Values, batch),
      .least = 1,
-     .most = 4096},
+     .most = 1024},
     THREADS_OPTION(Values),
     {.name = "precision",
-     .argument = "auto|fp32|bf16",
+     .argument = "auto|fp32",
      .initial = "auto",
      .help = "arithmetic",
      .kind = OPTION_CHOICE,
@@ -150,7 +145,7 @@ static int report(const BlemishModelInfo *info, const BlemishSessionCost *cost, 
 }
 
 static int bench(const char *path, const Values *values) {
-    static const char *const precisions[] = {"auto", "fp32", "bf16"}; // in the order of BlemishPrecision
+    static const char *const precisions[] = {"auto", "fp32"}; // in the order of BlemishPrecision
     BlemishModel *model;
     BlemishSession *session = NULL;
     BlemishSessionSettings settings;

@@ -51,24 +51,33 @@ typedef struct DataOptions {
         .kind = OPTION_TEXT, .offset = offsetof(Values, data.path), .required = true                                   \
     }
 
+#define LAYOUT_OPTION(Values)                                                                                          \
+    {                                                                                                                  \
+        .name = "layout", .argument = "auto|mvtec|visa|ksdd2|sensum|magnetic-tile|folder|csv", .initial = "auto",      \
+        .help = "how the folder is arranged", .kind = OPTION_CHOICE, .offset = offsetof(Values, data.layout)           \
+    }
+
+/* How the layouts that have no split of their own are split. */
+#define SPLIT_OPTIONS(Values)                                                                                          \
+    {.name = "test-fraction",                                                                                          \
+     .argument = "F",                                                                                                  \
+     .initial = "0.4",                                                                                                 \
+     .help = "part of each defect type kept for testing, where the layout has no split of its own",                    \
+     .kind = OPTION_FRACTION,                                                                                          \
+     .offset = offsetof(Values, data.test_fraction)},                                                                  \
+    {                                                                                                                  \
+        .name = "split-seed", .argument = "N", .initial = "0",                                                         \
+        .help = "chooses that split, and the masks that are kept", .kind = OPTION_WHOLE,                               \
+        .offset = offsetof(Values, data.seed), .most = UINT64_MAX                                                      \
+    }
+
 #define DATA_OPTIONS(Values)                                                                                           \
-    {.name = "layout",                                                                                                 \
-     .argument = "auto|mvtec|visa|ksdd2|sensum|magnetic-tile|folder|csv",                                              \
-     .initial = "auto",                                                                                                \
-     .help = "how the folder is arranged",                                                                             \
-     .kind = OPTION_CHOICE,                                                                                            \
-     .offset = offsetof(Values, data.layout)},                                                                         \
+    LAYOUT_OPTION(Values), SPLIT_OPTIONS(Values),                                                                      \
         {.name = "category",                                                                                           \
          .argument = "NAME",                                                                                           \
          .help = "one category of a data set that holds several",                                                      \
          .kind = OPTION_TEXT,                                                                                          \
          .offset = offsetof(Values, data.category)},                                                                   \
-        {.name = "test-fraction",                                                                                      \
-         .argument = "F",                                                                                              \
-         .initial = "0.4",                                                                                             \
-         .help = "part of each defect type kept for testing, where the layout has no split of its own",                \
-         .kind = OPTION_FRACTION,                                                                                      \
-         .offset = offsetof(Values, data.test_fraction)},                                                              \
         {.name = "fold",                                                                                               \
          .argument = "K",                                                                                              \
          .initial = "0",                                                                                               \
@@ -83,17 +92,34 @@ typedef struct DataOptions {
          .kind = OPTION_WHOLE,                                                                                         \
          .offset = offsetof(Values, data.masks),                                                                       \
          .most = INT32_MAX},                                                                                           \
-        {.name = "mask-ratio",                                                                                         \
-         .argument = "R",                                                                                              \
-         .initial = "1",                                                                                               \
-         .help = "the same as a part of them",                                                                         \
-         .kind = OPTION_FRACTION,                                                                                      \
-         .offset = offsetof(Values, data.mask_ratio)},                                                                 \
     {                                                                                                                  \
-        .name = "split-seed", .argument = "N", .initial = "0",                                                         \
-        .help = "chooses that split, and the masks that are kept", .kind = OPTION_WHOLE,                               \
-        .offset = offsetof(Values, data.seed), .most = UINT64_MAX                                                      \
+        .name = "mask-ratio", .argument = "R", .initial = "1", .help = "the same as a part of them",                   \
+        .kind = OPTION_FRACTION, .offset = offsetof(Values, data.mask_ratio)                                           \
     }
+
+#define BACKBONE_OPTION(Values, text)                                                                                  \
+    {                                                                                                                  \
+        .name = "backbone", .argument = "wide_resnet50_2|resnet50|resnet34|resnet18", .initial = "wide_resnet50_2",    \
+        .help = text, .kind = OPTION_CHOICE, .offset = offsetof(Values, backbone)                                      \
+    }
+
+/* What every training needs besides data and a recipe. */
+#define TRUNK_OPTIONS(Values)                                                                                          \
+    BACKBONE_OPTION(Values, "the frozen network under the heads"),                                                     \
+        {.name = "weights",                                                                                            \
+         .argument = "FILE",                                                                                           \
+         .help = "the backbone's weights; otherwise the file 'blemish weights' finds",                                 \
+         .kind = OPTION_TEXT,                                                                                          \
+         .offset = offsetof(Values, weights)},                                                                         \
+    {                                                                                                                  \
+        .name = "cache-mb", .argument = "N", .initial = "4096",                                                        \
+        .help = "memory for the images' features in MiB; what does not fit goes to a temporary file",                  \
+        .kind = OPTION_WHOLE, .offset = offsetof(Values, cache_mb), .most = 1u << 24                                   \
+    }
+
+/* An option of plain text. */
+#define TEXT_OPTION(word, field, what, text)                                                                           \
+    { .name = word, .argument = what, .help = text, .kind = OPTION_TEXT, .offset = offsetof(Values, field) }
 
 #define THREADS_OPTION(Values)                                                                                         \
     {                                                                                                                  \
@@ -158,9 +184,11 @@ bool json_write_line(FILE *out, json_t *value);
 /* The same over several lines, for one object on stdout; returns the exit code, failures are printed. */
 int json_print(json_t *value);
 
-/* One field of a CSV line, quoted where it must be. */
+/* One field of CSV, in quotes where it needs them; the separators are the caller's. */
 void csv_text(FILE *out, const char *text);
-/* A file that appears whole or not at all; a failure is printed. */
+
+/* Writes a file whole or not at all; what is not a regular file (a pipe, a device) as it comes. False, and a line, when
+ * it fails. */
 bool file_write(const char *path, const char *text, size_t length);
 
 void metrics_print(const BlemishMetrics *metrics, FILE *out);
@@ -168,5 +196,10 @@ void metrics_print(const BlemishMetrics *metrics, FILE *out);
 /* A handle that stays open until the end of a run: opens it, or prints why not and returns NULL. */
 BlemishModel *model_open(const char *path);
 BlemishSession *session_open(const BlemishModel *model, uint64_t threads);
+
+/* Evaluates a model on the test images. Returns an exit code; what went wrong was printed, except that a signal stopped
+ * it: then *stopped. */
+int evaluate_tests(const BlemishModel *model, const BlemishDataset *dataset, uint64_t threads, BlemishMetrics *metrics,
+                   ProgressBar *bar, bool *stopped);
 
 #endif

@@ -1,6 +1,5 @@
 #include "cli.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -104,10 +103,7 @@ static int write_csv(Run *run, const char *path) {
     bool short_memory = fclose(run->csv) != 0;
     run->csv = NULL;
     if (short_memory) return fail("memory is short");
-    FILE *out = fopen(path, "w");
-    if (!out) return fail("%s: %s", path, strerror(errno));
-    bool written = fwrite(run->csv_text, 1, run->csv_length, out) == run->csv_length;
-    return fclose(out) || !written ? fail("%s: %s", path, strerror(errno)) : EXIT_OK;
+    return file_write(path, run->csv_text, run->csv_length) ? EXIT_OK : EXIT_FAILED;
 }
 
 static void run_close(Run *run) {
@@ -143,12 +139,20 @@ static int evaluate(const Values *values, const BlemishModel *model, const Blemi
     ProgressBar bar;
     Run run = {0};
     progress_start(&bar, values->quiet);
+    stop_on_signals();
     BlemishSession *session = session_open(model, values->threads);
     int code = session ? run_open(&run, values, dataset, split) : EXIT_FAILED;
     if (!code) {
-        bool failed = blemish_evaluate(session, dataset, split, &metrics, each_image, &run, progress_show, &bar);
+        BlemishStatus status =
+            blemish_evaluate(session, dataset, split, &metrics, each_image, &run, progress_show, &bar);
         progress_end(&bar);
-        if (failed) code = run.failed ? EXIT_FAILED : fail("%s", blemish_session_error(session));
+        if (run.failed) {
+            code = EXIT_FAILED;
+        } else if (status == BLEMISH_ERROR_INTERRUPTED) {
+            code = fail("interrupted; nothing is written");
+        } else if (status) {
+            code = fail("%s", blemish_session_error(session));
+        }
     }
     if (!code && values->csv) code = write_csv(&run, values->csv);
     if (!code && values->gallery && blemish_gallery_write(run.gallery, values->gallery)) {
@@ -182,7 +186,9 @@ const Command command_eval = {
     .description =
         "Runs the model over one split of a data set and prints exact image and pixel metrics: AUROC, average "
         "precision, AUPRO, the best F1 with its threshold, and the verdicts at the model's own threshold. A "
-        "dash (null in JSON) stands where the images cannot define a metric.",
+        "dash (null in JSON) stands where the images cannot define a metric.\n\n"
+        "The files appear when the whole split is evaluated; Ctrl-C (SIGINT or SIGTERM) ends with exit status 1 and "
+        "writes none.",
     .example = "blemish eval tiles.blemish --data magnetic-tile --csv scores.csv --gallery tiles.png",
     OPTIONS(options),
     .run = run,

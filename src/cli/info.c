@@ -22,6 +22,13 @@ static int print_json(const char *path, const BlemishModelInfo *info) {
                                 "header", header ? header : json_null()));
 }
 
+static void print_value(const char *indent, const char *name, const json_t *value) {
+    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(9)); // exact for the header
+    const bool quoted = text && *text == '"';
+    if (text) printf("%s%-26s %.*s\n", indent, name, (int)strlen(text) - 2 * quoted, text + quoted);
+    free(text);
+}
+
 /* One line a value; the keys of an object inside are SECTION.KEY. */
 static void print_section(const char *prefix, json_t *section) {
     const char *key;
@@ -31,26 +38,28 @@ static void print_section(const char *prefix, json_t *section) {
         snprintf(name, sizeof name, "%s%s%s", prefix, *prefix ? "." : "", key);
         if (json_is_object(value) && !*prefix) {
             print_section(name, value);
-            continue;
+        } else {
+            print_value("  ", name, value);
         }
-        char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(6));
-        bool quoted = text && *text == '"';
-        if (text) printf("  %-26s %.*s\n", name, (int)strlen(text) - 2 * quoted, text + quoted);
-        free(text);
     }
 }
 
-/* The header's nested objects ("recipe", "metrics") as indented lists. */
-static void print_sections(const char *header_json) {
-    json_error_t error;
-    json_t *header = json_loads(header_json, 0, &error), *section;
+/* The header's plain values, then its nested objects ("recipe", "metrics") as indented lists. */
+static int print_text(const BlemishModelInfo *info) {
+    json_t *header = json_loads(info->header_json, 0, NULL), *value;
     const char *name;
-    json_object_foreach(header, name, section) {
-        if (!json_is_object(section) || !json_object_size(section)) continue;
+    if (!header) return fail("memory is short");
+    json_object_foreach(header, name, value) {
+        if (!json_is_object(value) && !json_is_null(value)) print_value("", name, value);
+    }
+    printf("%-26s %zu x %zu (height x width)\n", "map", info->map_height, info->map_width);
+    json_object_foreach(header, name, value) {
+        if (!json_is_object(value) || !json_object_size(value)) continue;
         printf("%s\n", name);
-        print_section("", section);
+        print_section("", value);
     }
     json_decref(header);
+    return EXIT_OK;
 }
 
 static int run(int argc, char **argv) {
@@ -61,17 +70,7 @@ static int run(int argc, char **argv) {
     BlemishModel *model = model_open(argv[0]);
     if (!model) return EXIT_FAILED;
     BlemishModelInfo info = blemish_model_info(model);
-    code = EXIT_OK;
-    if (values.json) {
-        code = print_json(argv[0], &info);
-    } else {
-        printf("backbone         %s\nvariant          %s\nregime           %s\n", info.backbone, info.variant,
-               info.regime);
-        printf("input            %zu x %zu (height x width)\n", info.height, info.width);
-        printf("map              %zu x %zu\n", info.map_height, info.map_width);
-        printf("threshold        %g\npixel threshold  %g\n", (double)info.threshold, (double)info.pixel_threshold);
-        print_sections(info.header_json);
-    }
+    code = values.json ? print_json(argv[0], &info) : print_text(&info);
     blemish_model_close(model);
     return code;
 }
@@ -82,8 +81,9 @@ const Command command_info = {
     .operands = "MODEL",
     .operands_least = 1,
     .operands_most = 1,
-    .description = "Prints a model's backbone, input size, thresholds, the recipe it was trained by and the metrics of "
-                   "its last evaluation.",
+    .description = "Prints everything a model file says of itself: backbone, input size, thresholds, program version, "
+                   "fingerprint of the training data, the recipe it was trained by and the metrics of its last "
+                   "evaluation.",
     .example = "blemish info tiles.blemish --json",
     OPTIONS(options),
     .run = run,

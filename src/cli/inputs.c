@@ -24,7 +24,7 @@ static bool add(Inputs *inputs, const char *path, const char *problem) {
 
 static int is_image(const struct dirent *entry) {
     static const char *const suffixes[] = {".jpg", ".jpeg", ".png", ".tif", ".tiff"};
-    const char *dot = strrchr(entry->d_name, '.');
+    const char *dot = entry->d_name[0] == '.' ? NULL : strrchr(entry->d_name, '.'); // hidden: previews, half a copy
     for (size_t i = 0; dot && i < sizeof suffixes / sizeof *suffixes; i++) {
         if (!strcasecmp(dot, suffixes[i])) return 1;
     }

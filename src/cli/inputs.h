@@ -16,7 +16,8 @@ typedef struct Inputs {
 } Inputs;
 
 /* Adds what a word of the command line stands for: a file; the images of a folder (by suffix, not of its subfolders)
- * sorted by name; or, where nothing has that name, the matches of it as a pattern. False when memory is short. */
+ * sorted by name, hidden ones left out; or, where nothing has that name, the matches of it as a pattern. False when
+ * memory is short. */
 bool inputs_add(Inputs *inputs, const char *word);
 void inputs_close(Inputs *inputs);
 

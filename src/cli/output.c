@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* Length of the UTF-8 character at text, 0 when it is none (RFC 3629: no surrogates, nothing overlong). */
@@ -83,15 +84,19 @@ void csv_text(FILE *out, const char *text) {
 }
 
 bool file_write(const char *path, const char *text, size_t length) {
-    char temporary[PATH_SIZE + 8];
-    snprintf(temporary, sizeof temporary, "%s.new", path);
+    char target[PATH_SIZE], temporary[PATH_SIZE + 8];
+    struct stat status;
+    if (!realpath(path, target)) snprintf(target, sizeof target, "%s", path); // a link stays one
+    const bool direct = !stat(path, &status) && !S_ISREG(status.st_mode);
+    snprintf(temporary, sizeof temporary, "%s%s", direct ? path : target, direct ? "" : ".new");
     FILE *file = fopen(temporary, "we");
-    bool written = file && fwrite(text, 1, length, file) == length && !fflush(file) && !fsync(fileno(file));
+    bool written = file && fwrite(text, 1, length, file) == length && !fflush(file);
+    if (written && !direct && fsync(fileno(file))) written = false;
     int problem = errno;
-    if (file && fclose(file)) written = false, problem = errno;
-    if (written && rename(temporary, path)) written = false, problem = errno;
+    if (file && fclose(file) && written) written = false, problem = errno;
+    if (written && !direct && rename(temporary, target)) written = false, problem = errno;
     if (!written) {
-        unlink(temporary);
+        if (file && !direct) unlink(temporary);
         fail("%s: %s", path, strerror(problem));
     }
     return written;
@@ -142,4 +147,17 @@ BlemishSession *session_open(const BlemishModel *model, uint64_t threads) {
         return NULL;
     }
     return session;
+}
+
+int evaluate_tests(const BlemishModel *model, const BlemishDataset *dataset, uint64_t threads, BlemishMetrics *metrics,
+                   ProgressBar *bar, bool *stopped) {
+    BlemishSession *session = session_open(model, threads);
+    if (!session) return EXIT_FAILED;
+    BlemishStatus status =
+        blemish_evaluate(session, dataset, BLEMISH_SPLIT_TEST, metrics, NULL, NULL, progress_show, bar);
+    progress_end(bar);
+    *stopped = status == BLEMISH_ERROR_INTERRUPTED;
+    if (status && !*stopped) fail("%s", blemish_session_error(session));
+    blemish_session_close(session);
+    return status ? EXIT_FAILED : EXIT_OK;
 }

@@ -16,7 +16,7 @@ typedef struct Values {
 static const Option options[] = {
     {.name = "out",
      .argument = "FILE",
-     .help = "write the results there instead of to standard output",
+     .help = "write the results there instead of to standard output, each line as soon as its image is done",
      .kind = OPTION_TEXT,
      .offset = offsetof(Values, out)},
     {.name = "overlays",
@@ -153,12 +153,14 @@ static int predict(Run *run, const Inputs *inputs) {
         if (!run->out) return fail("%s: %s", values->out, strerror(errno));
     }
     bool written = true;
-    for (size_t i = 0; written && i < inputs->count; i++) written = predict_one(run, &inputs->items[i]);
+    size_t i = 0;
+    for (; written && i < inputs->count && !stop_requested(); i++) written = predict_one(run, &inputs->items[i]);
     if (values->out && fclose(run->out) && written) {
         fail("%s: %s", values->out, strerror(errno));
         written = false;
     }
     if (!written && !values->out) fflush(stdout), clearerr(stdout); // reported already
+    if (written && i < inputs->count) return fail("interrupted; %zu of %zu images are done", i, inputs->count);
     if (!written || run->failures) return EXIT_FAILED;
     return run->defects && values->fail_on_defect ? EXIT_DEFECT : EXIT_OK;
 }
@@ -168,6 +170,7 @@ static int predict_with(BlemishModel *model, const Values *values, const Inputs 
     float threshold = isnan(values->threshold) ? info.threshold : (float)values->threshold;
     float pixel = isnan(values->pixel_threshold) ? info.pixel_threshold : (float)values->pixel_threshold;
     if (blemish_model_set_thresholds(model, threshold, pixel)) return fail("%s", blemish_model_error(model));
+    stop_on_signals();
     Run run = {.values = values, .threshold = threshold, .session = session_open(model, values->threads)};
     int code = run.session ? predict(&run, inputs) : EXIT_FAILED;
     names_close(&run.overlay_names);
@@ -204,10 +207,11 @@ const Command command_predict = {
         "pixel threshold, each with x, y, width, height, area and peak in pixels of the image, the largest peak first; "
         "with --overlays and --maps also the names of the files written, overlay and map.\n\n"
         "IMAGE is a JPEG, PNG or TIFF file, a folder (its .jpg, .jpeg, .png, .tif and .tiff files sorted by name, "
-        "subfolders left out), or a quoted pattern such as 'line3/*.png'.\n\n"
+        "hidden files and subfolders left out), or a quoted pattern such as 'line3/*.png'.\n\n"
         "An image that cannot be read gives a line on standard error and the object {\"path\", \"error\"}; the run "
         "goes "
-        "on and ends with status 1.",
+        "on and ends with status 1. Ctrl-C (SIGINT or SIGTERM) finishes the image at work and ends with status 1; the "
+        "lines and files written till then stay.",
     .example = "blemish predict tiles.blemish photos --overlays seen > results.jsonl",
     .exit_status = "3  with --fail-on-defect: everything was done and an image is a defect",
     OPTIONS(options),

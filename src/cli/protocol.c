@@ -6,25 +6,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 typedef struct Values {
-    const char *data, *layout, *out, *backbone, *weights, *categories, *ratios, *counts, *folds, *ablations;
+    DataOptions data;
+    const char *out, *backbone, *weights, *categories, *ratios, *counts, *folds, *ablations;
     OptionList recipes, set;
-    double test_fraction;
-    uint64_t split_seed, seeds, threads, cache_mb;
+    uint64_t seeds, threads, cache_mb;
     bool keep_models, quiet;
 } Values;
 
-#define TEXT_OPTION(word, field, what, text)                                                                           \
-    { .name = word, .argument = what, .help = text, .kind = OPTION_TEXT, .offset = offsetof(Values, field) }
-
 static const Option options[] = {
-    {.name = "data",
-     .argument = "DIR|CSV",
-     .help = "the data set: a folder, or a manifest path,label,mask,split",
-     .kind = OPTION_TEXT,
-     .offset = offsetof(Values, data),
-     .required = true},
+    DATA_PATH_OPTION(Values),
     {.name = "out",
      .argument = "DIR",
      .help = "the folder for the tables and the runs, made if it is not there",
@@ -45,40 +38,10 @@ static const Option options[] = {
     TEXT_OPTION("mask-counts", counts, "0,16,53", "numbers of training masks that are kept"),
     TEXT_OPTION("ablations", ablations, "all|A,B", "shipped ablations to train besides the recipe"),
     RECIPE_SET_OPTIONS(Values),
-    {.name = "layout",
-     .argument = "NAME",
-     .initial = "auto",
-     .help = "how the folder is arranged, as for blemish train",
-     .kind = OPTION_TEXT,
-     .offset = offsetof(Values, layout)},
-    {.name = "test-fraction",
-     .argument = "F",
-     .initial = "0.4",
-     .help = "part of each defect type kept for testing, where the layout has no split of its own",
-     .kind = OPTION_FRACTION,
-     .offset = offsetof(Values, test_fraction)},
-    {.name = "split-seed",
-     .argument = "N",
-     .initial = "0",
-     .help = "chooses that split, the same for every run",
-     .kind = OPTION_WHOLE,
-     .offset = offsetof(Values, split_seed),
-     .most = UINT64_MAX},
-    {.name = "backbone",
-     .argument = "wide_resnet50_2|resnet50|resnet34|resnet18",
-     .initial = "wide_resnet50_2",
-     .help = "the frozen network under the heads",
-     .kind = OPTION_CHOICE,
-     .offset = offsetof(Values, backbone)},
-    TEXT_OPTION("weights", weights, "FILE", "the backbone's weights; otherwise the file 'blemish weights' finds"),
+    LAYOUT_OPTION(Values),
+    SPLIT_OPTIONS(Values),
+    TRUNK_OPTIONS(Values),
     THREADS_OPTION(Values),
-    {.name = "cache-mb",
-     .argument = "N",
-     .initial = "4096",
-     .help = "memory for the images' features in MiB; what does not fit goes to a temporary file",
-     .kind = OPTION_WHOLE,
-     .offset = offsetof(Values, cache_mb),
-     .most = 1u << 24},
     {.name = "keep-models",
      .help = "keep the model of every run in its folder",
      .kind = OPTION_FLAG,
@@ -170,6 +133,19 @@ static bool opens(const Protocol *p, const char *category) {
 
 static int is_shown(const struct dirent *entry) {
     return entry->d_name[0] != '.';
+}
+
+/* Finds out before the first run what would make every one fail. */
+static int check_inputs(const Protocol *p) {
+    char path[PATH_SIZE], error[BLEMISH_ERROR_SIZE];
+    for (size_t i = 0; i < p->category_count; i++) {
+        const Run run = {.category = i};
+        BlemishDataset *dataset = protocol_data(p, &run);
+        if (!dataset) return EXIT_FAILED;
+        blemish_dataset_close(dataset);
+    }
+    if (p->weights) return access(p->weights, R_OK) ? fail("%s: %s", p->weights, strerror(errno)) : EXIT_OK;
+    return blemish_weights_find(p->backbone, path, sizeof path, error) ? fail("%s", error) : EXIT_OK;
 }
 
 /* The named categories, or the data set itself, or every folder in it that is a data set. */
@@ -310,6 +286,7 @@ static int protocol(Protocol *p, const Values *values, const char *recipe) {
     if (!code) code = list_variations(p, values, recipe, &ablations, &shipped);
     if (!code) code = list_categories(p, &categories, &entries, &entry_count);
     if (!code) code = list_runs(p);
+    if (!code) code = check_inputs(p);
     if (!code) code = make_folders(p->out);
     if (!code) code = run_all(p, values->quiet);
     if (!code) code = print_table(p);
@@ -329,10 +306,10 @@ static int run(int argc, char **argv) {
     if (code >= 0) return code;
     char set[256], name[256];
     base_name(argv[0], set);
-    base_name(values.data, name);
+    base_name(values.data.path, name);
     Protocol *p = calloc(1, sizeof *p);
     if (!p) return fail("memory is short");
-    *p = (Protocol){.data = values.data,
+    *p = (Protocol){.data = values.data.path,
                     .set = set,
                     .name = name,
                     .out = values.out,
@@ -343,9 +320,9 @@ static int run(int argc, char **argv) {
                     .keep_models = values.keep_models,
                     .seed_count = values.seeds};
     blemish_dataset_defaults(&p->settings);
-    p->settings.layout = values.layout;
-    p->settings.test_fraction = values.test_fraction;
-    p->settings.seed = values.split_seed;
+    p->settings.layout = values.data.layout;
+    p->settings.test_fraction = values.data.test_fraction;
+    p->settings.seed = values.data.seed;
     code = protocol(p, &values, argv[0]);
     free(p);
     return code;

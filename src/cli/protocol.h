@@ -55,6 +55,9 @@ const char *protocol_category(const Protocol *p, size_t category);
  * signal. */
 int protocol_run(const Protocol *p, Run *run, ProgressBar *bar, bool *stopped);
 
+/* Opens the data set of a run, the caller's; a failure is printed. NULL then. */
+BlemishDataset *protocol_data(const Protocol *p, const Run *run);
+
 /* ---- protocol_table.c ------------------------------------------------------------------------------------ */
 /* Writes results.md, results.csv and results.json into the output folder from the runs that are done. */
 int protocol_tables(const Protocol *p);

@@ -119,20 +119,6 @@ static int make_folder(const Protocol *p, const Run *run, Folder *f) {
     return EXIT_OK;
 }
 
-static int evaluate(const Protocol *p, const BlemishModel *model, const BlemishDataset *dataset,
-                    BlemishMetrics *metrics, ProgressBar *bar, bool *stopped) {
-    BlemishSession *session = session_open(model, p->threads);
-    if (!session) return EXIT_FAILED;
-    BlemishStatus status =
-        blemish_evaluate(session, dataset, BLEMISH_SPLIT_TEST, metrics, NULL, NULL, progress_show, bar);
-    progress_end(bar);
-    *stopped = status == BLEMISH_ERROR_INTERRUPTED;
-    int code = status ? EXIT_FAILED : EXIT_OK;
-    if (status && !*stopped) fail("%s", blemish_session_error(session));
-    blemish_session_close(session);
-    return code;
-}
-
 static int train(const Protocol *p, const Run *run, const BlemishDataset *dataset, const Folder *f,
                  BlemishModel **model, ProgressBar *bar, bool *stopped) {
     BlemishTrainSettings settings;
@@ -159,7 +145,7 @@ static int train_and_evaluate(const Protocol *p, Run *run, const BlemishDataset 
     BlemishMetrics metrics;
     int code = claim_folder(f->identity, f->checkpoint, identity) ? train(p, run, dataset, f, &model, bar, stopped)
                                                                   : EXIT_FAILED;
-    if (!code) code = evaluate(p, model, dataset, &metrics, bar, stopped);
+    if (!code) code = evaluate_tests(model, dataset, p->threads, &metrics, bar, stopped);
     if (!code && p->keep_models && blemish_model_save(model, f->model)) code = fail("%s", blemish_model_error(model));
     if (!code) {
         json_t *result = json_pack("{s:O, s:s, s:o}", "identity", identity, "regime", blemish_model_info(model).regime,
@@ -171,7 +157,7 @@ static int train_and_evaluate(const Protocol *p, Run *run, const BlemishDataset 
     return code;
 }
 
-static BlemishDataset *open_data(const Protocol *p, const Run *run) {
+BlemishDataset *protocol_data(const Protocol *p, const Run *run) {
     BlemishDatasetSettings settings = p->settings;
     BlemishDataset *dataset;
     settings.category = p->categories[run->category];
@@ -191,7 +177,7 @@ int protocol_run(const Protocol *p, Run *run, ProgressBar *bar, bool *stopped) {
     snprintf(seed, sizeof seed, "%zu", run->seed);
     if (blemish_recipe_set(recipe, "train.seed", seed)) return fail("%s", blemish_recipe_error(recipe));
     int code = make_folder(p, run, &folder);
-    BlemishDataset *dataset = code ? NULL : open_data(p, run);
+    BlemishDataset *dataset = code ? NULL : protocol_data(p, run);
     json_t *identity = dataset ? make_identity(p, run, dataset) : NULL;
     if (!code && !dataset) code = EXIT_FAILED;
     if (!code && !identity) code = fail("memory is short");

@@ -78,12 +78,6 @@ static void csv_number(FILE *out, double value) {
         fprintf(out, ",%.9g", value);
 }
 
-static void csv_word(FILE *out, const char *word) {
-    fputc('"', out);
-    for (; *word; word++) fprintf(out, *word == '"' ? "\"\"" : "%c", *word);
-    fputs("\",", out);
-}
-
 /* A cell's text; what would end the cell or the row is replaced. */
 static void markdown_word(FILE *out, const char *word) {
     fputs("| ", out);
@@ -96,8 +90,8 @@ static void write_row(const Tables *t, const Row *row) {
     json_t *object = json_pack("{s:o, s:s, s:s, s:s}", "category", json_text(row->category), "masks", row->masks,
                                "recipe", row->variation, "source", row->source);
     if (ours) json_object_set_new(object, "seeds", json_integer((json_int_t)row->seeds));
-    csv_word(t->csv, row->category);
-    fprintf(t->csv, "\"%s\",\"%s\",\"%s\",", row->masks, row->variation, row->source);
+    const char *const words[] = {row->category, row->masks, row->variation, row->source};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) csv_text(t->csv, words[i]), fputc(',', t->csv);
     if (ours) fprintf(t->csv, "%zu", row->seeds);
     markdown_word(t->markdown, row->category);
     markdown_word(t->markdown, row->masks);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <math.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 typedef struct Values {
@@ -14,9 +15,6 @@ typedef struct Values {
     bool resume, no_eval, quiet;
 } Values;
 
-#define TEXT_OPTION(word, field, what, text)                                                                           \
-    { .name = word, .argument = what, .help = text, .kind = OPTION_TEXT, .offset = offsetof(Values, field) }
-
 static const Option options[] = {
     DATA_PATH_OPTION(Values),
     DATA_OPTIONS(Values),
@@ -26,13 +24,7 @@ static const Option options[] = {
      .kind = OPTION_TEXT,
      .offset = offsetof(Values, out),
      .required = true},
-    {.name = "backbone",
-     .argument = "wide_resnet50_2|resnet50|resnet34|resnet18",
-     .initial = "wide_resnet50_2",
-     .help = "the frozen network under the heads",
-     .kind = OPTION_CHOICE,
-     .offset = offsetof(Values, backbone)},
-    TEXT_OPTION("weights", weights, "FILE", "the backbone's weights; otherwise the file 'blemish weights' finds"),
+    TRUNK_OPTIONS(Values),
     TEXT_OPTION("epochs", epochs, "N", "short for --set epochs=N"),
     TEXT_OPTION("batch", batch, "N", "short for --set batch=N"),
     TEXT_OPTION("seed", seed, "N", "short for --set seed=N"),
@@ -56,13 +48,6 @@ static const Option options[] = {
      .most = 1000000},
     {.name = "resume", .help = "continue from the checkpoint", .kind = OPTION_FLAG, .offset = offsetof(Values, resume)},
     TEXT_OPTION("log", log, "FILE", "losses of every epoch as CSV; otherwise MODEL.csv"),
-    {.name = "cache-mb",
-     .argument = "N",
-     .initial = "4096",
-     .help = "memory for the images' features in MiB; what does not fit goes to a temporary file",
-     .kind = OPTION_WHOLE,
-     .offset = offsetof(Values, cache_mb),
-     .most = 1u << 24},
     {.name = "no-eval",
      .help = "skip the evaluation on the test images",
      .kind = OPTION_FLAG,
@@ -110,18 +95,9 @@ static int recipe_from(const Values *values, BlemishRecipe **recipe) {
 /* Evaluates on the test images, prints the metrics and puts them into the model. */
 static int evaluate(BlemishModel *model, const BlemishDataset *dataset, const Values *values, ProgressBar *bar) {
     BlemishMetrics metrics;
-    BlemishSession *session = session_open(model, values->threads);
-    if (!session) return EXIT_FAILED;
-    BlemishStatus status =
-        blemish_evaluate(session, dataset, BLEMISH_SPLIT_TEST, &metrics, NULL, NULL, progress_show, bar);
-    progress_end(bar);
-    int code = EXIT_OK;
-    if (status == BLEMISH_ERROR_INTERRUPTED) {
-        code = fail("interrupted; %s is written, without the metrics of the test images", values->out);
-    } else if (status) {
-        code = fail("%s", blemish_session_error(session));
-    }
-    blemish_session_close(session);
+    bool stopped = false;
+    int code = evaluate_tests(model, dataset, values->threads, &metrics, bar, &stopped);
+    if (stopped) fail("interrupted; %s is written, without the metrics of the test images", values->out);
     if (code) return code;
     metrics_print(&metrics, stdout);
     metrics.seconds_per_image = NAN; // the same training gives the same file
@@ -172,9 +148,12 @@ static int train_and_evaluate(const Values *values, const BlemishDataset *datase
     return code;
 }
 
-/* Finds out before the training, not after it, that the model cannot be written. */
-static int check_folder(const char *path) {
+/* Finds out before the training, not after it, that a file cannot be written. */
+static int check_target(const char *path) {
     char folder[PATH_SIZE];
+    struct stat status;
+    if (!stat(path, &status) && !S_ISREG(status.st_mode))
+        return fail("%s: found something that is not a regular file, will not replace it", path);
     const char *slash = strrchr(path, '/');
     size_t length = slash ? (size_t)(slash - path) + 1 : 0;
     if (length >= sizeof folder) return fail("%s: the name is too long", path);
@@ -196,7 +175,8 @@ static int run(int argc, char **argv) {
     snprintf(log, sizeof log, "%s.csv", values.out);
     if (!values.checkpoint) values.checkpoint = checkpoint;
     if (!values.log) values.log = log;
-    if (!code) code = check_folder(values.out);
+    if (!code) code = check_target(values.out);
+    if (!code) code = check_target(values.checkpoint);
     BlemishDataset *dataset = code ? NULL : data_open(&values.data);
     if (dataset && values.resume != !access(values.checkpoint, F_OK)) {
         say(values.resume ? "%s: there is no checkpoint, training starts from the beginning"

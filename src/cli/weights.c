@@ -1,7 +1,6 @@
 #include "cli.h"
 
 #include <string.h>
-#include <unistd.h>
 
 typedef struct Values {
     const char *backbone, *from;
@@ -22,22 +21,13 @@ static const Option options[] = {
     QUIET_OPTION(Values),
 };
 
-static bool find_file(const char *name, char path[PATH_SIZE]) {
-    char folder[PATH_SIZE];
-    for (size_t i = 0; blemish_weights_folder(i, folder, sizeof folder); i++) {
-        int length = snprintf(path, PATH_SIZE, "%s/%s", folder, name);
-        if (length < PATH_SIZE && !access(path, R_OK)) return true;
-    }
-    return false;
-}
-
 static int list(void) {
     BlemishWeights known;
     char path[PATH_SIZE];
     for (size_t i = 0; blemish_weights_known(i, &known); i++) {
         printf("%-16s %s\n", known.backbone, known.name);
         printf("  sha256  %s...\n  from    %s\n", known.sha256_prefix, known.url);
-        printf("  file    %s\n", find_file(known.name, path) ? path : "-");
+        printf("  file    %s\n", blemish_weights_find(known.backbone, path, sizeof path, NULL) ? "-" : path);
     }
     puts("searched, in this order:");
     for (size_t i = 0; blemish_weights_folder(i, path, sizeof path); i++) printf("  %s\n", path);
@@ -84,8 +74,8 @@ const Command command_weights = {
     .operands_most = 2,
     .description =
         "A backbone is a ResNet trained on ImageNet, which training needs. 'list' shows the known files, their "
-        "checksums, and which of them are present in the folders that are searched: $BLEMISH_WEIGHTS, ~/.cache/blemish "
-        "and the source tree's models/.\n\n"
+        "checksums, and the file that training would use: the first of that name, BACKBONE.pth or BACKBONE.safetensors "
+        "in the folders that are searched, $BLEMISH_WEIGHTS, ~/.cache/blemish and the source tree's models/.\n\n"
         "'import' checks a PyTorch .pth or .safetensors file and copies it into the cache. 'fetch' downloads a known "
         "file there, by file or backbone name; an interrupted download is continued, a file with the wrong checksum is "
         "refused. Both print where the file now is.",

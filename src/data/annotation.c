@@ -6,12 +6,12 @@
 
 enum { POINTS_MAX = 100000 }; /* of one polygon: more is no drawing, and would take long at the tallest image */
 
-static BlemishStatus bad(const Canvas *c, const char *where, const char *found, const char *expected, Error *e) {
+static BlemishStatus bad(const MaskCanvas *c, const char *where, const char *found, const char *expected, Error *e) {
     return error_set(e, BLEMISH_ERROR_FORMAT, "%s: %s: found %s, expected %s", c->path, where, found, expected);
 }
 
-BlemishStatus canvas_fill(Canvas *c, double *points, size_t count, double scale_x, double scale_y, const char *where,
-                          Error *e) {
+BlemishStatus canvas_fill(MaskCanvas *c, double *points, size_t count, double scale_x, double scale_y,
+                          const char *where, Error *e) {
     if (count < 3 || count > POINTS_MAX) {
         char found[48];
         snprintf(found, sizeof found, "%zu points", count);
@@ -24,7 +24,7 @@ BlemishStatus canvas_fill(Canvas *c, double *points, size_t count, double scale_
     return polygon_fill(points, count, c->mask, c->height, c->width, e);
 }
 
-static bool size_of(const json_t *object, const char *height, const char *width, Canvas *c) {
+static bool size_of(const json_t *object, const char *height, const char *width, MaskCanvas *c) {
     const json_int_t h = json_integer_value(json_object_get(object, height));
     const json_int_t w = json_integer_value(json_object_get(object, width));
     if (h < 1 || w < 1 || h > IMAGE_SIDE_MAX || w > IMAGE_SIDE_MAX) return false;
@@ -34,7 +34,7 @@ static bool size_of(const json_t *object, const char *height, const char *width,
 }
 
 /* Fills the polygon of a JSON array: pairs [x, y], or x, y, x, y, ... where it is flat. */
-static BlemishStatus fill_json(Canvas *c, const json_t *array, bool flat, const char *where, Error *e) {
+static BlemishStatus fill_json(MaskCanvas *c, const json_t *array, bool flat, const char *where, Error *e) {
     const size_t size = json_array_size(array), count = flat ? size / 2 : size;
     if (!json_is_array(array) || (flat && size % 2))
         return bad(c, where, "no points", flat ? "[x, y, x, y, ...]" : "[[x, y], ...]", e);
@@ -57,7 +57,7 @@ static BlemishStatus fill_json(Canvas *c, const json_t *array, bool flat, const 
 
 /* ---- LabelMe --------------------------------------------------------------------------------------------- */
 
-BlemishStatus labelme_draw(Canvas *c, const json_t *json, Error *e) {
+BlemishStatus labelme_draw(MaskCanvas *c, const json_t *json, Error *e) {
     const json_t *shapes = json_object_get(json, "shapes"), *shape;
     size_t i;
     if (!size_of(json, "imageHeight", "imageWidth", c))
@@ -93,7 +93,7 @@ static const json_t *coco_image(const json_t *json, const char *path) {
     return best;
 }
 
-static BlemishStatus coco_annotation(Canvas *c, const json_t *annotation, size_t index, Error *e) {
+static BlemishStatus coco_annotation(MaskCanvas *c, const json_t *annotation, size_t index, Error *e) {
     const json_t *segmentation = json_object_get(annotation, "segmentation"), *polygon;
     char where[64];
     size_t i;
@@ -108,7 +108,7 @@ static BlemishStatus coco_annotation(Canvas *c, const json_t *annotation, size_t
     return BLEMISH_OK;
 }
 
-BlemishStatus coco_draw(Canvas *c, const json_t *json, Error *e) {
+BlemishStatus coco_draw(MaskCanvas *c, const json_t *json, Error *e) {
     const json_t *image = coco_image(json, c->image), *id = json_object_get(image, "id"), *annotation;
     size_t i;
     if (id == NULL) return bad(c, "images", "no entry with an id", c->image, e);
@@ -122,7 +122,7 @@ BlemishStatus coco_draw(Canvas *c, const json_t *json, Error *e) {
 
 /* ---- YOLO ------------------------------------------------------------------------------------------------ */
 
-static BlemishStatus yolo_line(Canvas *c, char *line, double *points, size_t number, Error *e) {
+static BlemishStatus yolo_line(MaskCanvas *c, char *line, double *points, size_t number, Error *e) {
     char where[32], *rest = NULL;
     size_t values = 0;
     snprintf(where, sizeof where, "line %zu", number);
@@ -138,7 +138,7 @@ static BlemishStatus yolo_line(Canvas *c, char *line, double *points, size_t num
     return canvas_fill(c, points, values / 2, (double)c->width, (double)c->height, where, e);
 }
 
-BlemishStatus yolo_draw(Canvas *c, char *text, Error *e) {
+BlemishStatus yolo_draw(MaskCanvas *c, char *text, Error *e) {
     double *points = array_new(2 * POINTS_MAX, sizeof *points, e);
     if (points == NULL) return e->status;
     BlemishStatus status = BLEMISH_OK;

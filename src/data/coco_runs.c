@@ -40,7 +40,7 @@ static int64_t next_count(Runs *r, bool *more) {
     return count;
 }
 
-BlemishStatus coco_runs(Canvas *c, const json_t *runs, const char *where, Error *e) {
+BlemishStatus coco_runs(MaskCanvas *c, const json_t *runs, const char *where, Error *e) {
     const json_t *size = json_object_get(runs, "size"), *counts = json_object_get(runs, "counts");
     const size_t height = c->height, pixels = height * c->width;
     if ((size_t)json_integer_value(json_array_get(size, 0)) != height ||

@@ -69,7 +69,7 @@ typedef struct Check {
 BlemishStatus manifest_check(Check *check, const Manifest *m, BlemishProgressFn progress, void *user, Error *e);
 void check_close(Check *check);
 
-/* ---- sampler.c (spec 6) --------------------------------------------------------------------------------- */
+/* ---- sampler.c ------------------------------------------------------------------------------------------ */
 typedef enum Flip { FLIP_NONE = 0, FLIP_VERTICAL = 1, FLIP_HORIZONTAL = 2, FLIP_BOTH = 3 } Flip;
 typedef struct Draw {
     size_t sample; /* index into the sampler's own list */

@@ -5,6 +5,9 @@
 #include <string.h>
 #include <strings.h>
 
+/* Of polygons: one COCO file may hold those of many images. */
+#define FILE_MAX ((size_t)64 << 20)
+
 void mask_reader_close(MaskReader *r) {
     free(r->json_path);
     json_decref(r->json);
@@ -17,7 +20,7 @@ static BlemishStatus load_json(MaskReader *r, const char *path, Error *e) {
     size_t size;
     if (r->json_path && strcmp(r->json_path, path) == 0) return BLEMISH_OK;
     mask_reader_close(r);
-    if (file_load(path, "polygons in a JSON file", &bytes, &size, e)) return e->status;
+    if (file_load(path, "polygons in a JSON file", FILE_MAX, &bytes, &size, e)) return e->status;
     r->json = json_loadb((const char *)bytes, size, 0, &error);
     array_free(bytes);
     if (r->json == NULL)
@@ -26,11 +29,11 @@ static BlemishStatus load_json(MaskReader *r, const char *path, Error *e) {
     return r->json_path ? BLEMISH_OK : e->status;
 }
 
-static BlemishStatus draw(MaskReader *r, Canvas *canvas, bool json, Error *e) {
+static BlemishStatus draw(MaskReader *r, MaskCanvas *canvas, bool json, Error *e) {
     if (!json) {
         uint8_t *text;
         size_t size;
-        if (file_load(canvas->path, "polygons in a text file", &text, &size, e)) return e->status;
+        if (file_load(canvas->path, "polygons in a text file", FILE_MAX, &text, &size, e)) return e->status;
         BlemishStatus status = yolo_draw(canvas, (char *)text, e);
         array_free(text);
         return status;
@@ -49,7 +52,7 @@ static BlemishStatus read_drawn(MaskReader *r, const char *path, const char *ima
                                 Error *e) {
     size_t width, height;
     if (image_probe(image, &width, &height, e) || image_new(mask, width, height, 1, e)) return e->status;
-    Canvas canvas = {path, image, image_pixels(mask), height, width, height, width};
+    MaskCanvas canvas = {path, image, image_pixels(mask), height, width, height, width};
     BlemishStatus status = draw(r, &canvas, json, e);
     r->width = canvas.drawn_width;
     r->height = canvas.drawn_height;

@@ -1,6 +1,6 @@
 #include "data/data.h"
 
-/* How often an epoch shows each anomalous image (spec 6). */
+/* How often an epoch shows each anomalous image (docs/recipes.md). */
 enum { ANOMALY_REPEATS = 4 };
 
 BlemishStatus sampler_open(Sampler *s, size_t normals, size_t anomalies, bool supervised, bool flips, uint64_t seed,

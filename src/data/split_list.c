@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define FILE_MAX ((size_t)16 << 20)
+
 typedef struct Source {
     const Pickle *pickle;
     const char *path;
@@ -84,7 +86,7 @@ BlemishStatus split_lists_read(SplitList *lists, size_t count, int digits, const
     uint8_t *bytes;
     size_t size;
     memset(lists, 0, count * sizeof *lists);
-    if (file_load(path, "a pickle of a split", &bytes, &size, e)) return e->status;
+    if (file_load(path, "a pickle of a split", FILE_MAX, &bytes, &size, e)) return e->status;
     BlemishStatus status = pickle_read(&pickle, path, bytes, size, e);
     if (status == BLEMISH_OK) status = read_lists(&(Source){&pickle, path, e}, lists, count, digits);
     pickle_close(&pickle);

@@ -1,5 +1,5 @@
-/* engine: oneDNN primitives, matrix products and the vector kernels. Precision and threads live here and nowhere
- * else. Activations are NHWC float: pixels are rows, channels are contiguous. */
+/* engine: oneDNN primitives, matrix products and the vector kernels. Nothing else knows oneDNN or instruction sets.
+ * Activations are NHWC float: pixels are rows, channels are contiguous. */
 #ifndef BLEMISH_ENGINE_H
 #define BLEMISH_ENGINE_H
 
@@ -8,7 +8,9 @@
 /* ---- onednn.c ------------------------------------------------------------------------------------------- */
 typedef struct Engine Engine;
 
-/* threads 0: one per core this process may run on. */
+/* threads 0: one per core this process may run on, by its affinity and its container's CPU quota. Errors: ARGUMENT
+ * (threads is not 0 to ENGINE_THREADS_MAX), MEMORY, INTERNAL. */
+#define ENGINE_THREADS_MAX 1024
 BlemishStatus engine_open(Engine **out, int threads, Error *e);
 void engine_close(Engine *engine);
 int engine_threads(const Engine *engine);

@@ -12,7 +12,7 @@ enum { LANES = 16, BLOCK_V = LIFT_BLOCK / LANES, CLS_V = CLS_CHANNELS / LANES };
 
 #define LOAD(p) (*(const V *)(p))
 #define STORE(p, v) (*(V *)(p) = (v))
-#define SLOPE 0.2f /* LeakyReLU of the segmentation head (spec 3) */
+#define SLOPE 0.2f /* LeakyReLU of the segmentation head */
 
 /* a where the lane of mask is all ones, b where it is 0 (C has no vector ?: operator). */
 static inline V choose(VI mask, V a, V b) {

@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #define LIFT_BLOCK 64    /* channels a lifted row holds */
-#define CLS_CHANNELS 128 /* the classification head's width (spec 3) */
+#define CLS_CHANNELS 128 /* the classification head's width */
 #define CLS_SIDE 5       /* and its kernel's */
 #define CLS_TAPS 25
 

@@ -1,27 +1,8 @@
-/* The one file that knows oneDNN, and that its C API changed between 2.x (Debian 12) and 3.x (Debian 13). */
-#include "engine/engine.h"
+/* The engine, convolutions and pooling. matmul.c has the matrix products; nothing else knows oneDNN. */
+#include "engine/onednn.h"
 
-#include <oneapi/dnnl/dnnl.h>
 #include <omp.h>
 #include <stdio.h>
-#include <string.h>
-
-/* A matrix product of one shape. */
-typedef struct Product {
-    bool bf16, ta, tb, add;
-    size_t m, n, k, lda, ldb, ldc;
-    dnnl_primitive_t primitive; /* NULL: the slot is free */
-    dnnl_memory_t a, b, c;
-} Product;
-enum { PRODUCTS = 64 };
-
-struct Engine {
-    dnnl_engine_t engine;
-    dnnl_stream_t stream;
-    int threads;
-    Product products[PRODUCTS]; /* a ring: the oldest is replaced */
-    size_t next_product;
-};
 
 /* What a convolution and a pooling share: a primitive and the memory objects it runs on. The user scratchpad makes
  * a primitive usable from any thread; oneDNN's own is tied to the thread that created the primitive. */
@@ -38,64 +19,6 @@ struct Conv {
 struct Pool {
     Primitive p;
 };
-
-static BlemishStatus dnnl_check(dnnl_status_t status, const char *what, Error *e) {
-    if (status == dnnl_success) return BLEMISH_OK;
-    BlemishStatus code = status == dnnl_out_of_memory   ? BLEMISH_ERROR_MEMORY
-                         : status == dnnl_unimplemented ? BLEMISH_ERROR_UNSUPPORTED
-                                                        : BLEMISH_ERROR_INTERNAL;
-    return error_set(e, code, "oneDNN: %s failed with status %d", what, (int)status);
-}
-
-#define TRY_DNNL(call)                                                                                                 \
-    do {                                                                                                               \
-        if (dnnl_check((call), #call, e) != BLEMISH_OK) goto done;                                                     \
-    } while (0)
-
-/* ---- descriptors: a value in 2.x, a handle in 3.x -------------------------------------------------------- */
-
-#if DNNL_VERSION_MAJOR >= 3
-typedef dnnl_memory_desc_t Desc;
-typedef const_dnnl_memory_desc_t ConstDesc;
-static dnnl_status_t desc_make(Desc *d, int rank, const dnnl_dims_t dims, dnnl_format_tag_t tag) {
-    return dnnl_memory_desc_create_with_tag(d, rank, dims, dnnl_f32, tag);
-}
-static dnnl_status_t desc_make_matrix(Desc *d, const dnnl_dims_t dims, dnnl_data_type_t type,
-                                      const dnnl_dims_t strides) {
-    return dnnl_memory_desc_create_with_strides(d, 2, dims, type, strides);
-}
-static void desc_free(Desc *d) {
-    if (*d) dnnl_memory_desc_destroy(*d);
-}
-static ConstDesc desc_of(const Desc *d) {
-    return *d;
-}
-static size_t desc_bytes(ConstDesc d) {
-    return dnnl_memory_desc_get_size(d);
-}
-#define DESC_NONE NULL
-#else
-typedef dnnl_memory_desc_t Desc;
-typedef const dnnl_memory_desc_t *ConstDesc;
-static dnnl_status_t desc_make(Desc *d, int rank, const dnnl_dims_t dims, dnnl_format_tag_t tag) {
-    return dnnl_memory_desc_init_by_tag(d, rank, dims, dnnl_f32, tag);
-}
-static dnnl_status_t desc_make_matrix(Desc *d, const dnnl_dims_t dims, dnnl_data_type_t type,
-                                      const dnnl_dims_t strides) {
-    return dnnl_memory_desc_init_by_strides(d, 2, dims, type, strides);
-}
-static void desc_free(Desc *d) {
-    (void)d;
-}
-static ConstDesc desc_of(const Desc *d) {
-    return d;
-}
-static size_t desc_bytes(ConstDesc d) {
-    return dnnl_memory_desc_get_size(d);
-}
-#define DESC_NONE                                                                                                      \
-    { 0 }
-#endif
 
 typedef struct ConvDescs {
     Desc src, weight, bias, dst;
@@ -133,17 +56,6 @@ static dnnl_status_t pool_primitive_desc(dnnl_primitive_desc_t *pd, dnnl_engine_
 #endif
 }
 
-static dnnl_status_t product_primitive_desc(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, const Desc *a,
-                                            const Desc *b, const Desc *c, const_dnnl_primitive_attr_t attr) {
-#if DNNL_VERSION_MAJOR >= 3
-    return dnnl_matmul_primitive_desc_create(pd, engine, *a, *b, NULL, *c, attr);
-#else
-    dnnl_matmul_desc_t op;
-    dnnl_status_t s = dnnl_matmul_desc_init(&op, a, b, NULL, c);
-    return s == dnnl_success ? dnnl_primitive_desc_create(pd, &op, attr, engine, NULL) : s;
-#endif
-}
-
 static dnnl_status_t append_relu(dnnl_post_ops_t ops) {
 #if DNNL_VERSION_MAJOR >= 3
     return dnnl_post_ops_append_eltwise(ops, dnnl_eltwise_relu, 0.0f, 0.0f);
@@ -152,25 +64,15 @@ static dnnl_status_t append_relu(dnnl_post_ops_t ops) {
 #endif
 }
 
-static dnnl_status_t append_sum(dnnl_post_ops_t ops) {
-#if DNNL_VERSION_MAJOR >= 3
-    return dnnl_post_ops_append_sum(ops, 1.0f, 0, dnnl_data_type_undef);
-#else
-    return dnnl_post_ops_append_sum(ops, 1.0f);
-#endif
-}
-
-static ConstDesc query(const_dnnl_primitive_desc_t pd, dnnl_query_t what) {
-    return dnnl_primitive_desc_query_md(pd, what, 0);
-}
-
 /* ---- engine ---------------------------------------------------------------------------------------------- */
 
 BlemishStatus engine_open(Engine **out, int threads, Error *e) {
-    Engine *engine = array_new(1, sizeof *engine, e);
-    *out = engine;
+    *out = NULL;
+    if (threads < 0 || threads > ENGINE_THREADS_MAX)
+        return error_set(e, BLEMISH_ERROR_ARGUMENT, "threads: found %d, expected 0 to %d", threads, ENGINE_THREADS_MAX);
+    Engine *engine = *out = array_new(1, sizeof *engine, e);
     if (engine == NULL) return e->status;
-    engine->threads = threads > 0 ? threads : omp_get_num_procs();
+    engine->threads = threads > 0 ? threads : cores_limit(omp_get_num_procs());
     TRY_DNNL(dnnl_engine_create(&engine->engine, dnnl_cpu, 0));
     TRY_DNNL(dnnl_stream_create(&engine->stream, engine->engine, dnnl_stream_default_flags));
     return BLEMISH_OK;
@@ -180,20 +82,16 @@ done:
     return e->status;
 }
 
-static void product_close(Product *p) {
-    dnnl_memory_t memories[] = {p->a, p->b, p->c};
-    for (size_t i = 0; i < 3; i++)
-        if (memories[i]) dnnl_memory_destroy(memories[i]);
-    if (p->primitive) dnnl_primitive_destroy(p->primitive);
-    *p = (Product){0};
-}
-
 void engine_close(Engine *engine) {
     if (engine == NULL) return;
-    for (size_t i = 0; i < PRODUCTS; i++) product_close(&engine->products[i]);
+    products_close(engine);
     if (engine->stream) dnnl_stream_destroy(engine->stream);
     if (engine->engine) dnnl_engine_destroy(engine->engine);
     array_free(engine);
+}
+
+bool engine_has_bf16(void) {
+    return dnnl_get_effective_cpu_isa() >= dnnl_cpu_isa_avx512_core_bf16;
 }
 
 int engine_threads(const Engine *engine) {
@@ -390,93 +288,4 @@ void pool_close(Pool *pool) {
     if (pool == NULL) return;
     primitive_close(&pool->p);
     array_free(pool);
-}
-
-bool engine_has_bf16(void) {
-    return dnnl_get_effective_cpu_isa() >= dnnl_cpu_isa_avx512_core_bf16;
-}
-
-/* Rows and columns of the product's view; stored row-major, or column-major where transposed. */
-static dnnl_status_t desc_make_operand(Desc *d, size_t rows, size_t columns, size_t stride, bool transposed,
-                                       dnnl_data_type_t type) {
-    const dnnl_dims_t dims = {(int64_t)rows, (int64_t)columns};
-    const dnnl_dims_t strides = {transposed ? 1 : (int64_t)stride, transposed ? (int64_t)stride : 1};
-    return desc_make_matrix(d, dims, type, strides);
-}
-
-static BlemishStatus product_open(Product *p, dnnl_engine_t engine, Error *e) {
-    Desc a = DESC_NONE, b = DESC_NONE, c = DESC_NONE;
-    dnnl_primitive_attr_t attr = NULL;
-    dnnl_post_ops_t ops = NULL;
-    dnnl_primitive_desc_t pd = NULL;
-    e->status = BLEMISH_OK;
-    const dnnl_data_type_t type = p->bf16 ? dnnl_bf16 : dnnl_f32;
-    TRY_DNNL(desc_make_operand(&a, p->m, p->k, p->lda, p->ta, type));
-    TRY_DNNL(desc_make_operand(&b, p->k, p->n, p->ldb, p->tb, type));
-    TRY_DNNL(desc_make_operand(&c, p->m, p->n, p->ldc, false, dnnl_f32));
-    TRY_DNNL(dnnl_primitive_attr_create(&attr));
-    TRY_DNNL(dnnl_post_ops_create(&ops));
-    if (p->add) TRY_DNNL(append_sum(ops));
-    TRY_DNNL(dnnl_primitive_attr_set_post_ops(attr, ops));
-    TRY_DNNL(product_primitive_desc(&pd, engine, &a, &b, &c, attr));
-    TRY_DNNL(dnnl_memory_create(&p->a, query(pd, dnnl_query_src_md), engine, DNNL_MEMORY_NONE));
-    TRY_DNNL(dnnl_memory_create(&p->b, query(pd, dnnl_query_weights_md), engine, DNNL_MEMORY_NONE));
-    TRY_DNNL(dnnl_memory_create(&p->c, query(pd, dnnl_query_dst_md), engine, DNNL_MEMORY_NONE));
-    TRY_DNNL(dnnl_primitive_create(&p->primitive, pd));
-done:
-    if (pd) dnnl_primitive_desc_destroy(pd);
-    if (ops) dnnl_post_ops_destroy(ops);
-    if (attr) dnnl_primitive_attr_destroy(attr);
-    desc_free(&a), desc_free(&b), desc_free(&c);
-    if (e->status != BLEMISH_OK) product_close(p);
-    return e->status;
-}
-
-static bool same_product(const Product *x, const Product *y) {
-    return x->bf16 == y->bf16 && x->ta == y->ta && x->tb == y->tb && x->add == y->add && x->m == y->m && x->n == y->n &&
-           x->k == y->k && x->lda == y->lda && x->ldb == y->ldb && x->ldc == y->ldc;
-}
-
-/* The primitive of this shape, made where it is not at hand; NULL on failure. */
-static Product *product_find(Engine *engine, const Product *wanted, Error *e) {
-    for (size_t i = 0; i < PRODUCTS; i++)
-        if (engine->products[i].primitive && same_product(&engine->products[i], wanted)) return &engine->products[i];
-    Product *p = &engine->products[engine->next_product];
-    engine->next_product = (engine->next_product + 1) % PRODUCTS;
-    product_close(p);
-    *p = *wanted;
-    return product_open(p, engine->engine, e) == BLEMISH_OK ? p : NULL;
-}
-
-static BlemishStatus product_run(Engine *engine, const Product *wanted, const void *a, const void *b, float *c,
-                                 Error *e) {
-    if (wanted->m == 0 || wanted->n == 0) return BLEMISH_OK;
-    if (wanted->k == 0) { /* oneDNN would leave C alone even where nothing is to be added to it */
-        for (size_t i = 0; i < wanted->m && !wanted->add; i++) memset(c + i * wanted->ldc, 0, wanted->n * sizeof *c);
-        return BLEMISH_OK;
-    }
-    Product *p = product_find(engine, wanted, e);
-    if (p == NULL) return e->status;
-    TRY_DNNL(dnnl_memory_set_data_handle(p->a, (void *)(uintptr_t)a));
-    TRY_DNNL(dnnl_memory_set_data_handle(p->b, (void *)(uintptr_t)b));
-    TRY_DNNL(dnnl_memory_set_data_handle(p->c, c));
-    const dnnl_exec_arg_t args[3] = {{DNNL_ARG_SRC, p->a}, {DNNL_ARG_WEIGHTS, p->b}, {DNNL_ARG_DST, p->c}};
-    TRY_DNNL(dnnl_primitive_execute(p->primitive, engine->stream, 3, args));
-    TRY_DNNL(dnnl_stream_wait(engine->stream));
-    return BLEMISH_OK;
-done:
-    return e->status;
-}
-
-BlemishStatus gemm(Engine *engine, bool ta, bool tb, size_t m, size_t n, size_t k, const float *a, size_t lda,
-                   const float *b, size_t ldb, bool add, float *c, size_t ldc, Error *e) {
-    const Product wanted = {.ta = ta, .tb = tb, .add = add, .m = m, .n = n, .k = k, .lda = lda, .ldb = ldb, .ldc = ldc};
-    return product_run(engine, &wanted, a, b, c, e);
-}
-
-BlemishStatus gemm_bf16(Engine *engine, bool ta, bool tb, size_t m, size_t n, size_t k, const uint16_t *a, size_t lda,
-                        const uint16_t *b, size_t ldb, bool add, float *c, size_t ldc, Error *e) {
-    const Product wanted = {
-        .bf16 = true, .ta = ta, .tb = tb, .add = add, .m = m, .n = n, .k = k, .lda = lda, .ldb = ldb, .ldc = ldc};
-    return product_run(engine, &wanted, a, b, c, e);
 }

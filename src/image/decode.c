@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#define FILE_MAX ((size_t)1 << 30)
+
 BlemishStatus image_new(BlemishImage *out, size_t width, size_t height, int channels, Error *e) {
     *out = (BlemishImage){0};
     size_t stride, count;
@@ -44,6 +46,10 @@ uint8_t decode_sample16(unsigned v, Wanted wanted) {
     return (uint8_t)((v + 128) / 257);
 }
 
+uint8_t decode_lossy_mask(uint8_t v) {
+    return v < IMAGE_MASK_LOSSY ? 0 : 255;
+}
+
 static unsigned exif_number(const uint8_t *p, int bytes, bool big) {
     unsigned v = 0;
     for (int i = 0; i < bytes; i++) v = v << 8 | p[big ? i : bytes - 1 - i];
@@ -75,7 +81,7 @@ static BlemishStatus decode_stored(const char *path, Wanted wanted, Decoded *out
     *out = (Decoded){.orientation = 1};
     uint8_t *bytes;
     Encoded file = {.path = path};
-    if (file_load(path, "an image file", &bytes, &file.size, e) != BLEMISH_OK) return e->status;
+    if (file_load(path, "an image file", FILE_MAX, &bytes, &file.size, e) != BLEMISH_OK) return e->status;
     file.bytes = bytes;
     BlemishStatus status;
     if (file.size == 0)

@@ -13,7 +13,8 @@ typedef struct Encoded {
 typedef enum Wanted {
     WANT_SIZE,   /* width, height and orientation only */
     WANT_COLOUR, /* RGB */
-    WANT_MASK    /* RGB in which a component is 0 only where the stored one is: 16 bits are not rounded to 0 */
+    WANT_MASK    /* RGB in which a component is 0 only where the stored one is, 16 bits not being rounded to 0; of JPEG
+                    data decode_lossy_mask's */
 } Wanted;
 
 typedef struct Decoded {
@@ -31,6 +32,8 @@ BlemishStatus tiff_decode(const Encoded *file, Wanted wanted, Decoded *out, Erro
 BlemishStatus decode_check_size(const char *path, size_t width, size_t height, size_t most, Error *e);
 /* round(v * 255 / 65535); for masks not 0 unless v is. */
 uint8_t decode_sample16(unsigned v, Wanted wanted);
+/* A mask's component out of JPEG data, which rings around edges: 0 below IMAGE_MASK_LOSSY. */
+uint8_t decode_lossy_mask(uint8_t v);
 /* The orientation tag of an EXIF block (a TIFF header and its first directory); 1 where there is no valid one. */
 int exif_orientation(const uint8_t *exif, size_t size);
 

@@ -12,18 +12,34 @@ static BlemishStatus refuse(const Encoded *file, int code, Error *e) {
     return error_set(e, BLEMISH_ERROR_FORMAT, "%s: PNG data: found %s", file->path, spng_strerror(code));
 }
 
-/* 16-bit rows of 1 to 4 channels; alpha is the second or the fourth. */
-static int read_16_bits(spng_ctx *png, Wanted wanted, int channels, Decoded *out, Error *e) {
-    size_t pixels = out->width * out->height, samples = (size_t)channels;
-    uint16_t *wide = array_new(pixels * samples, sizeof *wide, e);
-    if (wide == NULL) return SPNG_EMEM;
-    int code = spng_decode_image(png, wide, pixels * samples * sizeof *wide, SPNG_FMT_PNG, 0);
-    uint8_t *to = image_pixels(&out->image);
-    for (size_t i = 0; code == 0 && i < pixels; i++)
-        for (size_t c = 0; c < 3; c++)
-            to[3 * i + c] = decode_sample16(wide[samples * i + (channels < 3 ? 0 : c)], wanted);
-    array_free(wide);
-    return code;
+/* Samples of one pixel; alpha is the second or the fourth. */
+static size_t samples_of(const struct spng_ihdr *header) {
+    if (header->color_type == SPNG_COLOR_TYPE_INDEXED) return 1;
+    return (header->color_type & SPNG_COLOR_TYPE_TRUECOLOR ? 3u : 1u) +
+           (header->color_type & SPNG_COLOR_TYPE_GRAYSCALE_ALPHA ? 1u : 0u);
+}
+
+/* Row by row, so that the picture is never in memory at 16 bits too. An interlaced file's passes hold some pixels of
+ * some rows each, which libspng puts where they belong in the row. */
+static int read_16_bits(spng_ctx *png, const struct spng_ihdr *header, Wanted wanted, Decoded *out, Error *e) {
+    static const uint8_t first[7] = {0, 4, 0, 2, 0, 1, 0}, step[7] = {8, 8, 4, 4, 2, 2, 1}; /* Adam7's columns */
+    const size_t samples = samples_of(header), bytes = out->width * samples * sizeof(uint16_t);
+    uint16_t *row = array_new(out->width * samples, sizeof *row, e);
+    if (row == NULL) return SPNG_EMEM;
+    int code = spng_decode_image(png, NULL, 0, SPNG_FMT_PNG, SPNG_DECODE_PROGRESSIVE);
+    while (code == 0) {
+        struct spng_row_info info;
+        code = spng_get_row_info(png, &info);
+        if (code == 0) code = spng_decode_row(png, row, bytes);
+        if (code != 0 && code != SPNG_EOI) break;
+        const int pass = header->interlace_method ? info.pass : 6;
+        uint8_t *to = image_pixels(&out->image) + info.row_num * out->image.stride;
+        for (size_t x = first[pass]; x < out->width; x += step[pass])
+            for (size_t c = 0; c < 3; c++)
+                to[3 * x + c] = decode_sample16(row[samples * x + (samples < 3 ? 0 : c)], wanted);
+    }
+    array_free(row);
+    return code == SPNG_EOI ? 0 : code; /* told with the last row */
 }
 
 static BlemishStatus read_png(spng_ctx *png, const Encoded *file, Wanted wanted, Decoded *out, Error *e) {
@@ -36,8 +52,9 @@ static BlemishStatus read_png(spng_ctx *png, const Encoded *file, Wanted wanted,
     if (code != 0) return refuse(file, code, e);
     out->width = header.width;
     out->height = header.height;
-    size_t most; /* deflate's best is 1032 to 1, of 8 pixels a byte */
+    size_t most; /* deflate's best is 1032 to 1 */
     if (!size_mul(file->size, 1032 * 8, &most)) most = SIZE_MAX;
+    most /= header.bit_depth * samples_of(&header);
     if (decode_check_size(file->path, out->width, out->height, most, e) != BLEMISH_OK) return e->status;
     code = spng_get_exif(png, &exif); /* one before the pixels, so that probing need not read them */
     if (code == 0) out->orientation = exif_orientation((const uint8_t *)exif.data, exif.length);
@@ -45,12 +62,10 @@ static BlemishStatus read_png(spng_ctx *png, const Encoded *file, Wanted wanted,
     if (wanted == WANT_SIZE) return BLEMISH_OK;
 
     if (image_new(&out->image, out->width, out->height, 3, e) != BLEMISH_OK) return e->status;
-    if (header.bit_depth == 16) {
-        int colour = header.color_type & SPNG_COLOR_TYPE_TRUECOLOR, alpha = header.color_type & 4;
-        code = read_16_bits(png, wanted, (colour ? 3 : 1) + (alpha ? 1 : 0), out, e);
-    } else {
+    if (header.bit_depth == 16)
+        code = read_16_bits(png, &header, wanted, out, e);
+    else
         code = spng_decode_image(png, image_pixels(&out->image), out->image.stride * out->height, SPNG_FMT_RGB8, 0);
-    }
     if (code == 0) code = spng_decode_chunks(png); /* up to the end chunk: notices a cut after the pixels */
     return code == 0 ? BLEMISH_OK : refuse(file, code, e);
 }

@@ -44,7 +44,7 @@ static toff_t source_size(thandle_t handle) {
 /* ---- pixels ----------------------------------------------------------------------------------------------- */
 typedef struct TiffLayout {
     uint32_t block_width, block_height; /* of a tile; a strip is a tile as wide as the picture */
-    bool tiled, separate;
+    bool tiled, separate, lossy;
     uint16_t bits, samples, photometric;
     int colours;           /* samples that carry colour: 1, or 3 for RGB */
     uint8_t table[3][256]; /* what a sample of up to 8 bits is in red, green and blue */
@@ -70,8 +70,11 @@ static bool fill_table(TIFF *tif, TiffLayout *t, Wanted wanted) {
     if (t->photometric == PHOTOMETRIC_PALETTE && !TIFFGetField(tif, TIFFTAG_COLORMAP, &map[0], &map[1], &map[2]))
         return false;
     for (unsigned v = 0; v <= last; v++)
-        for (int c = 0; c < 3; c++)
-            t->table[c][v] = (uint8_t)(map[c] ? decode_sample16(map[c][v], wanted) : (v * 255 + last / 2) / last);
+        for (int c = 0; c < 3; c++) {
+            uint8_t *to = &t->table[c][v];
+            *to = (uint8_t)(map[c] ? decode_sample16(map[c][v], wanted) : (v * 255 + last / 2) / last);
+            if (t->lossy && wanted == WANT_MASK) *to = decode_lossy_mask(*to);
+        }
     return true;
 }
 
@@ -94,6 +97,7 @@ static BlemishStatus read_layout(TIFF *tif, const char *path, Wanted wanted, con
     if (t->photometric != PHOTOMETRIC_MINISBLACK && t->photometric != PHOTOMETRIC_MINISWHITE &&
         t->photometric != PHOTOMETRIC_RGB && t->photometric != PHOTOMETRIC_PALETTE)
         return unsupported(path, "photometric interpretation", t->photometric, "grey, RGB or palette", e);
+    t->lossy = compression == COMPRESSION_JPEG;
     t->colours = t->photometric == PHOTOMETRIC_RGB ? 3 : 1;
     if (t->samples < t->colours || t->samples > 4)
         return unsupported(path, "samples per pixel", t->samples, t->colours == 3 ? "3 or 4" : "1 to 4", e);

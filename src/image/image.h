@@ -10,10 +10,12 @@
 #define IMAGE_PIXELS_MAX ((size_t)1 << 28)
 
 /* ---- decode.c: by content, not by file name: JPEG, PNG, TIFF -------------------------------------------- */
-/* To RGB (spec 1). Errors (with the path): IO, FORMAT, MEMORY, and UNSUPPORTED for what is valid but not a grey or
+/* To RGB. Errors (with the path): IO, FORMAT, MEMORY, and UNSUPPORTED for what is valid but not a grey or
  * colour picture of integers (CMYK, float TIFF). A file that is cut or has lost data is refused, never half read. */
 BlemishStatus image_decode(BlemishImage *out, const char *path, Error *e);
-/* To one channel of 0 and 1: 1 where any colour component is not 0 (alpha and EXIF orientation as image_decode). */
+/* To one channel of 0 and 1: 1 where any colour component is not 0 (alpha and EXIF orientation as image_decode). JPEG
+ * data, in a TIFF too, is 1 from IMAGE_MASK_LOSSY up: compression leaves faint values in the black around an edge. */
+#define IMAGE_MASK_LOSSY 128
 BlemishStatus image_decode_mask(BlemishImage *out, const char *path, Error *e);
 /* Width and height after EXIF orientation, without decoding the pixels. */
 BlemishStatus image_probe(const char *path, size_t *width, size_t *height, Error *e);
@@ -33,7 +35,7 @@ BlemishStatus image_write_tiff_f32(const float *values, size_t width, size_t hei
 void image_to_input(const BlemishImage *image, size_t height, size_t width, float *out);
 /* Bilinear (half-pixel centres) of one float plane. */
 void plane_resize_bilinear(const float *in, size_t in_height, size_t in_width, float *out, size_t height, size_t width);
-/* Bilinear with align_corners = True (spec 6: masks to feature resolution). */
+/* Bilinear with align_corners = True (masks to feature resolution). */
 void plane_resize_bilinear_corners(const float *in, size_t in_height, size_t in_width, float *out, size_t height,
                                    size_t width);
 /* Nearest neighbour as OpenCV's INTER_NEAREST: source index = floor(i * in / out). */
@@ -53,7 +55,7 @@ BlemishStatus mask_dilate_square(const uint8_t *mask, size_t height, size_t widt
  * distance_transform_edt: the border of the picture is not background). A mask without background gives the
  * largest finite value everywhere: callers see it as one component of equal distance. */
 BlemishStatus mask_distance(const uint8_t *mask, size_t height, size_t width, float *distance, Error *e);
-/* Spec 6's D: (distance / largest distance of its component)^2 * 3 inside each 8-connected component, else 1. */
+/* Loss weights D: (distance / largest distance of its component)^2 * 3 inside each 8-connected component, else 1. */
 BlemishStatus mask_distance_weights(const uint8_t *mask, size_t height, size_t width, float *weights, Error *e);
 
 /* ---- polygon.c ------------------------------------------------------------------------------------------- */

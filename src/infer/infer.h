@@ -5,7 +5,7 @@
 #include "image/image.h"
 #include "net/model.h"
 
-/* ---- smooth.c: map logits to the map (spec 7) ------------------------------------------------------------ */
+/* ---- smooth.c: map logits to the map --------------------------------------------------------------------- */
 
 /* Bilinear upsampling (h, w) -> (H, W) and the Gaussian blur (sigma 4, 25 taps, reflect padding) as one banded
  * matrix per axis, then the sigmoid. */

@@ -3,13 +3,11 @@
 #include <math.h>
 #include <string.h>
 
-enum { BATCH_MAX = 1024, THREADS_MAX = 1024 };
+enum { BATCH_MAX = 1024 };
 
 /* ---- opening --------------------------------------------------------------------------------------------- */
 
 static BlemishStatus check_settings(const BlemishSessionSettings *s, Error *e) {
-    if (s->threads < 0 || s->threads > THREADS_MAX)
-        return error_set(e, BLEMISH_ERROR_ARGUMENT, "threads: found %d, expected 0 to %d", s->threads, THREADS_MAX);
     if (s->batch < 1 || s->batch > BATCH_MAX)
         return error_set(e, BLEMISH_ERROR_ARGUMENT, "batch: found %zu, expected 1 to %d", s->batch, BATCH_MAX);
     if (s->precision == BLEMISH_PRECISION_BF16)
@@ -88,6 +86,13 @@ static BlemishStatus check_image(const BlemishImage *image, size_t index, Error 
     return BLEMISH_OK;
 }
 
+/* A product of weights that are each finite can still overflow; "not a number" must not pass as good. */
+static bool all_finite(const float *values, size_t n) {
+    float sum = 0;
+    for (size_t i = 0; i < n; i++) sum += 0.0f * values[i];
+    return sum == 0.0f;
+}
+
 /* Heads and post-processing of the image at `index` of the features. */
 static BlemishStatus finish(Session *s, size_t index, size_t slot, const BlemishImage *image, BlemishResult *result,
                             Error *e) {
@@ -95,6 +100,8 @@ static BlemishStatus finish(Session *s, size_t index, size_t slot, const Blemish
     const float *f2 = s->f2 + index * g->h2 * g->w2 * g->c2, *f3 = s->f3 + index * g->h3 * g->w3 * g->c3;
     float *map = s->maps + slot * g->height * g->width, score;
     if (head_runner_run(s->heads, f2, f3, s->logits, &score, e)) return e->status;
+    if (!isfinite(score) || !all_finite(s->logits, g->h * g->w))
+        return error_set(e, BLEMISH_ERROR_INTERNAL, "image %zu: the network's output is not finite", index);
     float map_max = smooth_run(&s->smooth, s->logits, map);
     score = s->model->heads.map_score ? map_max : 1.0f / (1.0f + expf(-score));
     *result = (BlemishResult){.score = score,

@@ -1,4 +1,4 @@
-/* metric: exact curves and areas (spec 8). All take scores in any order and labels of 0 and 1. */
+/* metric: exact curves and areas. All take scores in any order and labels of 0 and 1. */
 #ifndef BLEMISH_METRIC_H
 #define BLEMISH_METRIC_H
 

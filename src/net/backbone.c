@@ -1,4 +1,4 @@
-/* ResNet's trunk as a list of fused convolutions over five rotating buffers. */
+/* ResNet's trunk as a list of fused convolutions over four rotating buffers. */
 #include "net/net.h"
 
 #include <string.h>

@@ -1,5 +1,5 @@
-/* Inference: everything linear is multiplied out once, applied at low resolution, and lifted last (spec 2 and 3;
- * docs/architecture.md derives it). */
+/* Inference: everything linear is multiplied out once, applied at low resolution, and lifted last;
+ * docs/architecture.md derives it. */
 #include "net/net.h"
 
 #include <math.h>

@@ -1,4 +1,4 @@
-/* Forward and backward of both heads in training (spec 3 to 5), on low-resolution features.
+/* Forward and backward of both heads in training, on low-resolution features.
  *
  * A step shows 2B samples: sample s is image s % B with its own noise mask. Nothing is computed at full feature
  * resolution but what a non-linearity needs: docs/architecture.md derives the algebra, these files follow it.

@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SIDE_MIN = 32, SIDE_MAX = 16384, HIDDEN_MAX = 8192 };
+/* The pixels are those of the largest recipe: 4096 x 4096. */
+enum { SIDE_MIN = 32, SIDE_MAX = 16384, PIXELS_MAX = 1 << 24, HIDDEN_MAX = 8192 };
 
 void model_start(Model *model) {
     *model = (Model){.threshold = 0.5f, .pixel_threshold = 0.5f, .align_corners = true};
@@ -227,6 +228,9 @@ static BlemishStatus read_fields(Model *m, Reader *r, Error *e) {
     read_fingerprint(r, m->fingerprint);
     m->recipe_json = read_object(r, "recipe");
     m->metrics_json = read_object(r, "metrics");
+    if (e->status == BLEMISH_OK && height * width > PIXELS_MAX)
+        error_set(e, BLEMISH_ERROR_FORMAT, "%s: height x width: found %zu x %zu, expected at most %d pixels",
+                  r->file->path, height, width, PIXELS_MAX);
     if (e->status == BLEMISH_OK && hidden % LIFT_BLOCK)
         error_set(e, BLEMISH_ERROR_FORMAT, "%s: hidden: found %zu, expected a multiple of %d", r->file->path, hidden,
                   LIFT_BLOCK);

@@ -1,5 +1,6 @@
 /* net: the backbone, the lift and the two heads. Shapes: H x W input pixels; layer2 is (h2, w2, c2) = H/8 x W/8,
- * layer3 (h3, w3, c3) = H/16 x W/16; the feature resolution is h x w = 2 h2 x 2 w2 (h2 x w2 without upscaling); c = c2 + c3. All maps NHWC. */
+ * layer3 (h3, w3, c3) = H/16 x W/16; the feature resolution is h x w = 2 h2 x 2 w2 (h2 x w2 without upscaling);
+ * c = c2 + c3. All maps NHWC. */
 #ifndef BLEMISH_NET_H
 #define BLEMISH_NET_H
 
@@ -17,7 +18,7 @@ void fill_tensor(const char *name, size_t rank, const size_t *shape, float *out)
 
 /* ---- band.c --------------------------------------------------------------------------------------------- */
 /* The lift of one axis: bilinear upsampling in -> out, then the 3-tap average with zero padding counted in the
- * divisor (spec 2). */
+ * divisor. */
 BlemishStatus band_lift(Band *band, size_t in, size_t out, bool align_corners, Error *e);
 void band_close(Band *band);
 
@@ -94,14 +95,14 @@ typedef struct HeadStats {
 typedef struct Heads {
     bool icpr;           /* classification head on A(F) instead of F */
     bool map_score;      /* no classification head: the score is the map's maximum */
-    float feature_scale; /* features are divided by it (spec 4) */
+    float feature_scale; /* features are divided by it (docs/recipes.md) */
     HeadParams params;
     HeadStats stats;
 } Heads;
 /* hidden is a multiple of LIFT_BLOCK. */
 BlemishStatus heads_open(Heads *heads, size_t c, size_t hidden, Error *e);
 void heads_close(Heads *heads);
-/* Xavier-normal weights, PyTorch's default biases, BatchNorm 1 and 0 (spec 3), from `seed`. */
+/* Xavier-normal weights, PyTorch's default biases, BatchNorm 1 and 0, from `seed`. */
 BlemishStatus heads_initialise(Heads *heads, uint64_t seed, Error *e);
 /* The reference's names and shapes: index 0 .. HEAD_TENSORS - 1. */
 enum { HEAD_TENSORS = 17 };

@@ -21,14 +21,21 @@ typedef struct Transfer {
     void *user;
     double start;
     BlemishStatus failure; /* of a callback */
+    bool too_large;        /* there is nothing to resume */
     Error *e;
 } Transfer;
+
+static BlemishStatus refuse_size(Transfer *t, const char *from) {
+    t->too_large = true;
+    return error_set(t->e, BLEMISH_ERROR_NETWORK, "%s: found more than %d bytes; what had arrived was deleted", from,
+                     BYTES_MAX);
+}
 
 static size_t receive(char *bytes, size_t size, size_t count, void *user) {
     Transfer *t = user;
     const size_t length = size * count;
     if (t->before + t->received + length > BYTES_MAX) {
-        t->failure = error_set(t->e, BLEMISH_ERROR_NETWORK, "%s: found more than %d bytes", t->part, BYTES_MAX);
+        t->failure = refuse_size(t, t->part);
         return CURL_WRITEFUNC_ERROR;
     }
     for (size_t done = 0; done < length;) {
@@ -84,6 +91,8 @@ static BlemishStatus transfer(Transfer *t, const char *url, const char *protocol
     curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, (long)STALL_SECONDS);
     curl_easy_setopt(curl, CURLOPT_USERAGENT, "blemish/" BLEMISH_VERSION);
     curl_easy_setopt(curl, CURLOPT_RESUME_FROM_LARGE, (curl_off_t)end);
+    /* Of what is still to come, where the server says how much; 0 would be no limit. */
+    curl_easy_setopt(curl, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)(end < BYTES_MAX ? BYTES_MAX - end : 1));
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, receive);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, t);
     if (t->progress) {
@@ -101,6 +110,7 @@ static BlemishStatus transfer(Transfer *t, const char *url, const char *protocol
         return BLEMISH_OK;
     }
     if (result == CURLE_OK) return BLEMISH_OK;
+    if (result == CURLE_FILESIZE_EXCEEDED) return refuse_size(t, url);
     return error_set(t->e, BLEMISH_ERROR_NETWORK, "%s: %s", url, text[0] ? text : curl_easy_strerror(result));
 }
 
@@ -143,7 +153,7 @@ static BlemishStatus fetch_part(Transfer *t, const char *url, const char *protoc
         status = transfer(t, url, protocols, &again);
     }
     if (status != BLEMISH_OK) {
-        if (t->before + t->received == 0) unlink(t->part); /* nothing to resume from */
+        if (t->too_large || t->before + t->received == 0) unlink(t->part); /* nothing to resume from */
         return status;
     }
     if (sha256_file(t->part, hex, t->e)) return t->e->status;

@@ -163,7 +163,8 @@ BlemishStatus weights_fetch(const char *name, const char *base_url, BlemishProgr
     while (w < known + KNOWN_COUNT && strcmp(w->name, name) != 0 && strcmp(w->backbone, name) != 0) w++;
     if (w == known + KNOWN_COUNT) return unknown_name("weights", name, e);
     if (make_folder(folder, e) || join(path, size, folder, w->name, "", e)) return e->status;
-    if (access(path, F_OK) == 0 && sha256_file(path, hex, e) == BLEMISH_OK &&
+    Error unreadable; /* no failure: it is downloaded again */
+    if (access(path, F_OK) == 0 && sha256_file(path, hex, &unreadable) == BLEMISH_OK &&
         strncmp(hex, w->sha256_prefix, strlen(w->sha256_prefix)) == 0)
         return BLEMISH_OK;
     Text url = {0};

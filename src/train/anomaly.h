@@ -1,4 +1,4 @@
-/* Where synthetic anomalies go (spec 4; JIMS 3.3): binarised Perlin noise. */
+/* Where synthetic anomalies go (JIMS 3.3): binarised Perlin noise. */
 #ifndef BLEMISH_ANOMALY_H
 #define BLEMISH_ANOMALY_H
 

@@ -65,6 +65,11 @@ static BlemishStatus check_run(const TensorFile *file, const RunIdentity *run, E
     return check_field(file, "recipe", run->recipe, e);
 }
 
+/* Means of squares, which no training makes negative. */
+static bool is_square(const char *name) {
+    return strcmp(name, "moments.second") == 0 || strstr(name, "running_var") != NULL;
+}
+
 static BlemishStatus copy_tensors(const TensorFile *file, const Tensor *wanted, Error *e) {
     for (size_t i = 0; i < TENSORS; i++) {
         const Tensor *found;
@@ -75,9 +80,10 @@ static BlemishStatus copy_tensors(const TensorFile *file, const Tensor *wanted, 
         memcpy((void *)(uintptr_t)wanted[i].data, found->data, found->count * tensor_type_size(found->type));
         const float *values = wanted[i].data;
         for (size_t k = 0; k < wanted[i].count && wanted[i].type == TENSOR_F32; k++)
-            if (!isfinite(values[k]))
-                return error_set(e, BLEMISH_ERROR_FORMAT, "%s: %s: found a value that is not finite at %zu", file->path,
-                                 wanted[i].name, k);
+            if (!isfinite(values[k]) || (values[k] < 0 && is_square(wanted[i].name)))
+                return error_set(e, BLEMISH_ERROR_FORMAT, "%s: %s: found %g at %zu, expected finite values%s",
+                                 file->path, wanted[i].name, (double)values[k], k,
+                                 is_square(wanted[i].name) ? ", none negative" : "");
     }
     return BLEMISH_OK;
 }

@@ -1,4 +1,4 @@
-/* The loss that uses each label it has (spec 5; JIMS 3.4). */
+/* The loss that uses each label it has (JIMS 3.4). */
 #ifndef BLEMISH_LOSS_H
 #define BLEMISH_LOSS_H
 

@@ -18,8 +18,17 @@ void optimiser_close(Optimiser *o) {
 }
 
 double gradient_norm(const HeadParams *grads) {
+    enum { SLICES = 64 }; /* a fixed number, so that the sum does not depend on the threads */
+    double partial[SLICES];
+    const size_t size = (grads->total + SLICES - 1) / SLICES;
+#pragma omp parallel for schedule(static)
+    for (size_t s = 0; s < SLICES; s++) {
+        partial[s] = 0;
+        for (size_t i = s * size; i < (s + 1) * size && i < grads->total; i++)
+            partial[s] += (double)grads->all[i] * (double)grads->all[i];
+    }
     double sum = 0;
-    for (size_t i = 0; i < grads->total; i++) sum += (double)grads->all[i] * (double)grads->all[i];
+    for (size_t s = 0; s < SLICES; s++) sum += partial[s];
     return sqrt(sum);
 }
 

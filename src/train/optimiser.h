@@ -1,4 +1,4 @@
-/* AdamW with the recipe's two groups, gradient clipping and the learning-rate schedule (spec 6). */
+/* AdamW with the recipe's two groups, gradient clipping and the learning-rate schedule (docs/recipes.md). */
 #ifndef BLEMISH_OPTIMISER_H
 #define BLEMISH_OPTIMISER_H
 

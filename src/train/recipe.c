@@ -60,7 +60,7 @@ static const Key keys[] = {
     {"model.classification", KIND_SWITCH, false, AT(classification), 0, 1, NULL,
      "1: the classification head gives the score; 0: there is none, the score is the map's maximum"},
     {"model.feature_scale", KIND_REAL, true, AT(feature_scale), 1e-6, 1e6, NULL,
-     "features are divided by it; auto: measured on the training images"},
+     "features are divided by it; auto: 1 on torchvision's published files, measured on the training images on others"},
     {"anomaly.mask", KIND_CHOICE, false, AT(mask), 0, 0, masks,
      "where noise is added: perlin (under Perlin noise), uniform (everywhere, second showing only) or none"},
     {"anomaly.noise_std", KIND_REAL, true, AT(noise_std), 0, 100, NULL,

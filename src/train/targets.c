@@ -56,11 +56,12 @@ static BlemishStatus make_all(Targets *t, const Scratch *s, const Sample *const 
         if (t->weights)
             for (size_t k = 0; k < t->flips * t->pixels; k++) t->weights[first + k] = 1.0f;
         status = read_mask(&reader, samples[i], g, s->mask, &any, e);
-        t->segmented[i] = any;
         for (size_t f = 0; f < t->flips && any && status == BLEMISH_OK; f++) {
             const size_t at = first + f * t->pixels;
             status = make_target(s, g, recipe, (Flip)f, t->masks + at, t->weights ? t->weights + at : NULL, e);
         }
+        /* What is too small to survive the way to feature resolution would teach that defects are good. */
+        t->segmented[i] = any && memchr(t->masks + first, 1, t->flips * t->pixels) != NULL;
     }
     mask_reader_close(&reader);
     return status;

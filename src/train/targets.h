@@ -1,4 +1,4 @@
-/* Training targets at feature resolution (spec 6). */
+/* Training targets at feature resolution (docs/recipes.md). */
 #ifndef BLEMISH_TARGETS_H
 #define BLEMISH_TARGETS_H
 

@@ -7,7 +7,7 @@
 #include "data/data.h"
 #include "net/net.h"
 
-/* ---- recipe.c: every number of spec 6 -------------------------------------------------------------------- */
+/* ---- recipe.c: every number of docs/recipes.md ---------------------------------------------------------- */
 typedef enum Regime { REGIME_AUTO, REGIME_UNSUPERVISED, REGIME_SUPERVISED } Regime;
 typedef enum Variant { VARIANT_JIMS, VARIANT_ICPR } Variant;
 typedef enum NoiseMask { MASK_PERLIN, MASK_UNIFORM, MASK_NONE } NoiseMask;
@@ -27,12 +27,12 @@ typedef struct Recipe {
     double lr_drop_first, lr_drop_second; /* 0.8, 0.9 */
     double clip;                          /* auto: 1 when supervised, 0 (off) otherwise */
     int stop_grad;                        /* auto: 1 when unsupervised */
-    double noise_std;                     /* 0.015, on the normalised feature scale (spec 4) */
+    double noise_std;                     /* 0.015, on the normalised feature scale */
     double feature_scale;                 /* auto: measured on the training images (docs/architecture.md) */
     double perlin_threshold;              /* auto: 0.2 when unsupervised, 0.6 when supervised */
     int flips;                            /* 1: supervised only, each anomalous image in four flips */
     size_t dilate;        /* 7: side of the square that masks are dilated by when supervised; 1: off; odd */
-    int distance_weights; /* 1: the loss weights D of spec 6, supervised only */
+    int distance_weights; /* 1: the loss weights D (docs/recipes.md), supervised only */
     int align_corners;    /* 1 */
     int upscale;          /* 1; 0: the feature resolution is layer2's */
     int classification;   /* 1; 0: no classification head, the score is the map's maximum */

@@ -1,4 +1,4 @@
-/* The training run: features once, then epochs of steps on them (spec 6). All randomness is a function of (seed, step,
+/* The training run: features once, then epochs of steps on them. All randomness is a function of (seed, step,
  * sample), so a run continues from a checkpoint to the same bits. */
 #include "train/anomaly.h"
 #include "train/checkpoint.h"
@@ -98,9 +98,9 @@ static BlemishStatus measure_scale(Trainer *t, Error *e) {
         return BLEMISH_OK;
     }
     if (features_deviation(&t->features, t->normals, &t->g, &deviation, e)) return e->status;
-    if (!(deviation > 0) || !isfinite(deviation))
+    if (!(deviation >= 1e-6 && deviation <= 1e4)) /* within what a model file may hold, with room to spare */
         return error_set(e, BLEMISH_ERROR_ARGUMENT,
-                         "features: found a standard deviation of %g over the good images, expected a positive number",
+                         "features: found a standard deviation of %g over the good images, expected 1e-6 to 1e4",
                          deviation);
     t->heads->feature_scale = (float)(deviation / REFERENCE_DEVIATION);
     return BLEMISH_OK;
@@ -312,7 +312,11 @@ static BlemishStatus end_epoch(Trainer *t, Error *e) {
     memcpy(t->cursor.shown, t->sampler.shown, t->normals * sizeof *t->cursor.shown);
     t->cursor.step = 0;
     t->cursor.epoch++;
-    if (train_log_row(&t->log, &figures, e)) return e->status;
+    if (train_log_row(&t->log, &figures, e)) {
+        Error ignored = {0}; /* the epoch is kept all the same: the checkpoint may be on another disk */
+        save(t, &ignored);
+        return e->status;
+    }
     const size_t every = t->settings->checkpoint_every;
     if (t->cursor.epoch == t->recipe->epochs || (every && t->cursor.epoch % every == 0)) return save(t, e);
     return BLEMISH_OK;
