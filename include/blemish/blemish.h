@@ -275,7 +275,7 @@ BLEMISH_API BlemishStatus blemish_recipe_set(BlemishRecipe *recipe, const char *
  * several files are loaded one after the other. Changes nothing on failure; errors name the file and the line. */
 BLEMISH_API BlemishStatus blemish_recipe_load(BlemishRecipe *recipe, const char *path);
 /* Sets every key to what the model was trained by, except that what was measured then is auto again
- * (model.feature_scale, train.bf16). */
+ * (train.bf16, and model.feature_scale unless it is 1). */
 BLEMISH_API BlemishStatus blemish_recipe_from_model(BlemishRecipe *recipe, const BlemishModel *model);
 /* The index-th key's full name with its present value and one line of help; returns 0 past the end, else 1. */
 BLEMISH_API int blemish_recipe_key(const BlemishRecipe *recipe, size_t index, const char **key, char value[64],

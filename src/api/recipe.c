@@ -30,7 +30,7 @@ BLEMISH_API BlemishStatus blemish_recipe_from_model(BlemishRecipe *r, const Blem
     if (text == NULL)
         return error_set(e, BLEMISH_ERROR_ARGUMENT, "model: recipe: found none, expected a trained model");
     if (recipe_parse(&r->recipe, "model: recipe", text, strlen(text), e)) return e->status;
-    r->recipe.feature_scale = -1;
+    if (r->recipe.feature_scale != 1) r->recipe.feature_scale = -1; /* 1: published weights, nothing was measured */
     r->recipe.bf16 = -1;
     return BLEMISH_OK;
 }
