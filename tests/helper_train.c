@@ -51,8 +51,8 @@ void train_manifest(Manifest *m, const char *folder, size_t good, size_t defects
 Recipe train_recipe(Regime regime, Variant variant) {
     Recipe r;
     recipe_defaults(&r);
-    r.regime = regime;
-    r.variant = variant;
+    r.regime = (int)regime;
+    r.variant = (int)variant;
     r.height = r.width = TRAIN_SIDE;
     r.hidden = 64;
     r.epochs = 3;
