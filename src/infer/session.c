@@ -160,9 +160,7 @@ BlemishStatus session_large_map(Session *s, const BlemishResult *result, float *
     if (result->map == NULL || result->map_width != g->width || result->map_height != g->height)
         return error_set(e, BLEMISH_ERROR_ARGUMENT, "result: map: found %zux%zu, expected %zux%zu from this session",
                          result->map_height, result->map_width, g->height, g->width);
-    int before = engine_enter(s->engine);
     plane_resize_bilinear(result->map, g->height, g->width, map, result->image_height, result->image_width);
-    engine_leave(before);
     return BLEMISH_OK;
 }
 

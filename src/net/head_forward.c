@@ -37,11 +37,7 @@ static BlemishStatus through_adaptor(Engine *engine, const HeadParams *p, const 
                                      float *bias, Error *e) {
     const size_t c = p->c;
     if (gemm(engine, false, false, rows, c, c, weight, c, p->adaptor_weight, c, false, out, c, e)) return e->status;
-    for (size_t r = 0; r < rows; r++) {
-        double sum = 0;
-        for (size_t i = 0; i < c; i++) sum += (double)weight[r * c + i] * (double)p->adaptor_bias[i];
-        bias[r] += (float)sum;
-    }
+    for (size_t r = 0; r < rows; r++) bias[r] += (float)adaptor_bias_through(p, weight + r * c);
     return BLEMISH_OK;
 }
 

@@ -34,11 +34,7 @@ static BlemishStatus fold(HeadTrainer *t, Error *e) {
                 t->cls_folded.values, c, e))
         return e->status;
     operand_round(&t->cls_folded, CLS_MIXES * c);
-    for (size_t i = 0; i < CLS_MIXES; i++) {
-        double sum = 0;
-        for (size_t k = 0; k < c; k++) sum += (double)p->cls_weight[i * c + k] * (double)p->adaptor_bias[k];
-        t->cls_bias_taps[i] = (float)sum;
-    }
+    for (size_t i = 0; i < CLS_MIXES; i++) t->cls_bias_taps[i] = (float)adaptor_bias_through(p, p->cls_weight + i * c);
     return BLEMISH_OK;
 }
 

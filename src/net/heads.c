@@ -195,6 +195,12 @@ void heads_set(Heads *heads, size_t index, const float *values) {
     tensor_copy(&heads->params, &heads->stats, index, (float *)(uintptr_t)values, false);
 }
 
+double adaptor_bias_through(const HeadParams *p, const float *row) {
+    double sum = 0;
+    for (size_t i = 0; i < p->c; i++) sum += (double)row[i] * (double)p->adaptor_bias[i];
+    return sum;
+}
+
 bool head_params_get(const HeadParams *params, size_t index, float *values) {
     return tensor_copy(params, NULL, index, values, true);
 }

@@ -112,6 +112,8 @@ void heads_get(const Heads *heads, size_t index, float *values);
 void heads_set(Heads *heads, size_t index, const float *values);
 /* The parameter part of the same, for gradients: returns false for running statistics. */
 bool head_params_get(const HeadParams *params, size_t index, float *values);
+/* One row of a weight (c) times the adaptor's bias: what that bias adds behind a linear layer. */
+double adaptor_bias_through(const HeadParams *p, const float *row);
 /* The reference's test values (fill_tensor). */
 BlemishStatus heads_fill(Heads *heads, Error *e);
 /* From a model file's "heads.<name>" tensors; e->status must be BLEMISH_OK on entry. */

@@ -143,11 +143,8 @@ static void block_to_map(const Pass *p) {
 /* The adaptor's bias reaches the head through its 1x1 convolution; only the running mean sees it. */
 static void add_adaptor_bias(HeadTrainer *t) {
     const HeadParams *p = &t->heads->params;
-    for (size_t o = 0; o < p->hidden; o++) {
-        double sum = 0;
-        for (size_t i = 0; i < p->c; i++) sum += (double)p->seg_weight[o * p->c + i] * (double)p->adaptor_bias[i];
-        t->heads->stats.seg_mean[o] += (float)(0.1 * sum);
-    }
+    for (size_t o = 0; o < p->hidden; o++)
+        t->heads->stats.seg_mean[o] += (float)(0.1 * adaptor_bias_through(p, p->seg_weight + o * p->c));
 }
 
 BlemishStatus seg_forward(HeadTrainer *t, const HeadBatch *batch, Error *e) {
