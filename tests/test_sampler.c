@@ -85,6 +85,45 @@ static void supervised_is_balanced_and_least_shown_first(void **state) {
     }
 }
 
+/* From the first epoch on, and after a resumption from the counts, no normal image is shown more than once oftener than
+ * another: as told by the draws themselves, for fewer, as many and more normals than an epoch takes. */
+static void counts_differ_by_at_most_one(void **state) {
+    (void)state;
+    enum { EPOCHS = 25 };
+    static const size_t cases[][2] = {{1, 1}, {3, 1}, {4, 1}, {5, 1}, {7, 3}, {12, 3}, {13, 3}, {97, 2}, {100, 30}};
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++)
+        for (int supervised = 0; supervised < 2; supervised++) {
+            Error e = {0};
+            Sampler s;
+            Draw draws[MAX_DRAWS];
+            const size_t normals = cases[c][0], anomalies = cases[c][1];
+            const size_t an_epoch = supervised ? 4 * anomalies : normals;
+            size_t times[128] = {0};
+            assert_int_equal(sampler_open(&s, normals, anomalies, supervised, true, c, &e), BLEMISH_OK);
+            for (size_t epoch = 0; epoch < EPOCHS; epoch++) {
+                if (epoch == EPOCHS / 2) { /* a checkpoint holds the counts alone */
+                    uint32_t kept[128];
+                    memcpy(kept, s.shown, normals * sizeof *kept);
+                    sampler_close(&s);
+                    assert_int_equal(sampler_open(&s, normals, anomalies, supervised, true, c, &e), BLEMISH_OK);
+                    memcpy(s.shown, kept, normals * sizeof *kept);
+                }
+                assert_int_equal(sampler_epoch(&s, epoch, draws, &e), BLEMISH_OK);
+                for (size_t i = 0; i < sampler_epoch_length(&s); i++)
+                    if (draws[i].sample < normals) times[draws[i].sample]++;
+                size_t least = SIZE_MAX, most = 0, total = 0;
+                for (size_t i = 0; i < normals; i++) {
+                    least = times[i] < least ? times[i] : least;
+                    most = times[i] > most ? times[i] : most;
+                    total += times[i];
+                }
+                assert_int_equal(total, (epoch + 1) * an_epoch);
+                assert_true(most - least <= (total % normals != 0));
+            }
+            sampler_close(&s);
+        }
+}
+
 static void epochs_repeat_from_seed_and_counts(void **state) {
     (void)state;
     Error e = {0};
@@ -130,6 +169,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(unsupervised_shows_every_normal_once),
         cmocka_unit_test(supervised_is_balanced_and_least_shown_first),
+        cmocka_unit_test(counts_differ_by_at_most_one),
         cmocka_unit_test(epochs_repeat_from_seed_and_counts),
         cmocka_unit_test(impossible_sets_are_refused),
     };

@@ -130,8 +130,80 @@ static void threads(void **state) {
     check_threads(true);
 }
 
+/* ---- the loss switch ------------------------------------------------------------------------------------- */
+
+/* A step's gradients of what the anomalous images add to the loss: the score's term only where `score`. */
+static void run_anomalous_part(RandomStep *s, bool score) {
+    Error e = {0};
+    LossTerms terms;
+    const int before = engine_enter(s->engine);
+    assert_int_equal(head_trainer_forward(s->trainer, &s->batch, &e), 0);
+    loss_terms(&s->loss, &terms, s->dmap, s->dscore);
+    assert_true(terms.l1_good > 0 && terms.l1_bad > 0 && terms.focal_map > 0);
+    for (size_t i = 0; i < s->loss.samples; i++) {
+        if (!s->label[i]) memset(s->dmap + i * s->loss.pixels, 0, s->loss.pixels * sizeof(float));
+        if (!s->label[i] || !score) s->dscore[i] = 0;
+    }
+    assert_int_equal(head_trainer_backward(s->trainer, &s->batch, s->dmap, s->dscore, &s->grads, &e), 0);
+    engine_leave(before);
+}
+
+static bool all_zero(const float *from, const float *to) {
+    while (from < to && *from == 0) from++;
+    return from == to;
+}
+
+/* With gamma = 0 for all anomalous images nothing of the segmentation loss comes from them: the segmentation head's
+ * gradient is exactly 0. What reaches it without stop_grad is the score's, through the map that the classification head
+ * sees, and is how image labels teach. BatchNorm is in training mode, over good and anomalous images. */
+static void check_switch(bool use_icpr, bool stop_grad) {
+    RandomStep s;
+    random_step_open(&s,
+                     &(StepCase){.height = 37,
+                                 .width = 64,
+                                 .hidden = 64,
+                                 .images = 4,
+                                 .capacity = 4,
+                                 .icpr = use_icpr,
+                                 .stop_grad = stop_grad,
+                                 .align_corners = true,
+                                 .weights = true,
+                                 .noise = SOME_NOISE,
+                                 .segmented = ALL_SEGMENTED},
+                     1);
+    const HeadParams *g = &s.grads;
+    const float *end = g->all + g->total;
+    run_anomalous_part(&s, false); /* gamma = 1: their masks do teach */
+    assert_false(all_zero(g->seg_weight, g->cls_weight));
+    for (size_t i = 0; i < s.loss.samples; i++) s.segmented[i] = !s.label[i];
+    run_anomalous_part(&s, false);
+    assert_true(all_zero(g->all, end));
+    run_anomalous_part(&s, true);
+    assert_int_equal(all_zero(g->seg_weight, g->cls_weight), stop_grad);
+    assert_false(all_zero(g->cls_weight, end));
+
+    /* Nor does it matter what their masks and weights are. */
+    random_step_run(&s);
+    float *grads = copy_floats(g->all, g->total);
+    for (size_t i = 0; i < s.loss.samples * s.loss.pixels; i++) {
+        if (!s.label[i / s.loss.pixels]) continue;
+        s.mask[i] = !s.mask[i];
+        s.weight[i] += 1;
+    }
+    random_step_run(&s);
+    assert_memory_equal(grads, g->all, g->total * sizeof *grads);
+    free(grads);
+    random_step_close(&s);
+}
+
+static void gamma_0_switches_the_segmentation_loss_off(void **state) {
+    (void)state;
+    for (int i = 0; i < 4; i++) check_switch(i & 1, i & 2);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(equal_maxima), cmocka_unit_test(generated_noise),
-                                       cmocka_unit_test(threads)};
+                                       cmocka_unit_test(threads),
+                                       cmocka_unit_test(gamma_0_switches_the_segmentation_loss_off)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
