@@ -47,6 +47,18 @@ static void write_jpeg(const BlemishImage *image, const char *path) {
     picture_free(&p);
 }
 
+/* 24 bits, the lowest row first; the width's 120 bytes need no padding. */
+static void write_bmp(const BlemishImage *image, const char *path) {
+    uint8_t bytes[54 + 3 * FIXTURE_WIDTH * FIXTURE_HEIGHT] = "BM";
+    bytes[10] = 54, bytes[14] = 40, bytes[18] = FIXTURE_WIDTH, bytes[22] = FIXTURE_HEIGHT, bytes[26] = 1,
+    bytes[28] = 24;
+    for (size_t i = 0; i < 3 * image->width * image->height; i++) {
+        const size_t y = i / image->stride, x = i % image->stride;
+        bytes[54 + (image->height - 1 - y) * image->stride + x / 3 * 3 + 2 - x % 3] = image->data[i];
+    }
+    file_write(path, bytes, sizeof bytes);
+}
+
 void put_picture(const char *root, const char *name, bool defect) {
     char path[PATH_SIZE];
     Error e = {0};
@@ -56,6 +68,8 @@ void put_picture(const char *root, const char *name, bool defect) {
     if (defect) square(&image, 0);
     if (strcasecmp(dot, ".jpg") == 0)
         write_jpeg(&image, place(path, root, name));
+    else if (strcasecmp(dot, ".bmp") == 0)
+        write_bmp(&image, place(path, root, name));
     else
         assert_ok(image_write_png(&image, place(path, root, name), &e), e.text);
     image_free(&image);
@@ -125,10 +139,10 @@ static void write_loco(const char *root) {
 }
 
 static void write_btad(const char *root) {
-    put_picture(root, "train/ok/0000.png", false);
-    put_picture(root, "train/ok/0001.png", false);
-    put_picture(root, "test/ok/0000.png", false);
-    put_picture(root, "test/ko/0000.png", true);
+    put_picture(root, "train/ok/0000.bmp", false);
+    put_picture(root, "train/ok/0001.bmp", false);
+    put_picture(root, "test/ok/0000.bmp", false);
+    put_picture(root, "test/ko/0000.bmp", true);
     put_mask(root, "ground_truth/ko/0000.png", true);
 }
 
@@ -265,8 +279,8 @@ static const Fixture fixtures[] = {
      "test/logical_anomalies/000.png 1 1 logical_anomalies ground_truth/logical_anomalies/000\n"
      "train/good/000.png 0 0 good -\ntrain/good/001.png 0 0 good -\n"},
     {"btad", "mvtec", write_btad, "",
-     "test/ko/0000.png 1 1 ko ground_truth/ko/0000.png\ntest/ok/0000.png 0 1 good -\n"
-     "train/ok/0000.png 0 0 good -\ntrain/ok/0001.png 0 0 good -\n"},
+     "test/ko/0000.bmp 1 1 ko ground_truth/ko/0000.png\ntest/ok/0000.bmp 0 1 good -\n"
+     "train/ok/0000.bmp 0 0 good -\ntrain/ok/0001.bmp 0 0 good -\n"},
     {"visa", "visa", write_visa, "candle",
      "candle/Data/Images/Anomaly/000.JPG 1 1 anomaly candle/Data/Masks/Anomaly/000.png\n"
      "candle/Data/Images/Normal/0000.JPG 0 0 good -\ncandle/Data/Images/Normal/0001.JPG 0 1 good -\n"

@@ -8,8 +8,8 @@
 
 enum { FIXTURE_WIDTH = 40, FIXTURE_HEIGHT = 36, SQUARE_X = 12, SQUARE_Y = 8, SQUARE = 10 };
 
-/* All of them write root/name and make its folders. The picture's seed comes from its name, so no two are the same; PNG
- * or JPEG by its extension. */
+/* All of them write root/name and make its folders. The picture's seed comes from its name, so no two are the same; PNG,
+ * JPEG or BMP by its extension. */
 void put_picture(const char *root, const char *name, bool defect);
 void put_mask(const char *root, const char *name, bool defect);
 void put_text(const char *root, const char *name, const char *format, ...) __attribute__((format(printf, 3, 4)));

@@ -57,10 +57,10 @@ typedef struct BlemishImage {
     int channels;
 } BlemishImage;
 
-/* Decodes a JPEG, PNG or TIFF file, recognised by its content, to RGB: grey is replicated, 16 bits scaled, alpha
+/* Decodes a JPEG, PNG, TIFF or BMP file, recognised by its content, to RGB: grey is replicated, 16 bits scaled, alpha
  * dropped, EXIF orientation honoured. image->data is owned by the caller: blemish_image_free. Errors: IO; FORMAT for
  * what is no such image, damaged, cut short, or larger than 65500 pixels a side or 2^28 in all; UNSUPPORTED for valid
- * files that are not grey or RGB in integers (CMYK, float TIFF); MEMORY. The image is then empty. */
+ * files that are not grey or RGB in integers (CMYK, float TIFF) and compressed BMP; MEMORY. The image is then empty. */
 BLEMISH_API BlemishStatus blemish_image_load(BlemishImage *image, const char *path, char *error);
 BLEMISH_API void blemish_image_free(BlemishImage *image);
 

@@ -23,7 +23,7 @@ static bool add(Inputs *inputs, const char *path, const char *problem) {
 }
 
 static int is_image(const struct dirent *entry) {
-    static const char *const suffixes[] = {".jpg", ".jpeg", ".png", ".tif", ".tiff"};
+    static const char *const suffixes[] = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp"};
     const char *dot = entry->d_name[0] == '.' ? NULL : strrchr(entry->d_name, '.'); // hidden: previews, half a copy
     for (size_t i = 0; dot && i < sizeof suffixes / sizeof *suffixes; i++) {
         if (!strcasecmp(dot, suffixes[i])) return 1;
@@ -48,7 +48,7 @@ static bool add_folder(Inputs *inputs, const char *folder) {
         free(entries[i]);
     }
     free(entries);
-    return fine && (count || add(inputs, folder, "no .jpg, .jpeg, .png, .tif or .tiff file in this folder"));
+    return fine && (count || add(inputs, folder, "no .jpg, .jpeg, .png, .tif, .tiff or .bmp file in this folder"));
 }
 
 static bool add_path(Inputs *inputs, const char *path) {

@@ -53,7 +53,7 @@ void listing_close(Listing *l);
 
 bool is_folder(const char *path);
 bool is_file(const char *path);
-/* By extension, in any case: jpg, jpeg, png, tif, tiff. */
+/* By extension, in any case: jpg, jpeg, png, tif, tiff, bmp. */
 bool is_image_name(const char *name);
 /* Length of a file name without its extension. */
 int stem_length(const char *name);

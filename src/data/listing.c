@@ -8,7 +8,7 @@
 #include <strings.h>
 #include <sys/stat.h>
 
-static const char *const extensions[] = {"png", "jpg", "jpeg", "tif", "tiff"};
+static const char *const extensions[] = {"png", "jpg", "jpeg", "tif", "tiff", "bmp"};
 enum { EXTENSIONS = sizeof extensions / sizeof *extensions };
 
 bool is_folder(const char *path) {

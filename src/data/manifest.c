@@ -130,8 +130,8 @@ static BlemishStatus find_layout(const char *path, const BlemishDatasetSettings 
 
 static BlemishStatus check_samples(const Manifest *m, const char *root, bool tolerant, Error *e) {
     if (m->count == 0)
-        return error_set(e, BLEMISH_ERROR_FORMAT, "%s: found no image, expected .jpg, .jpeg, .png, .tif or .tiff files",
-                         root);
+        return error_set(e, BLEMISH_ERROR_FORMAT,
+                         "%s: found no image, expected .jpg, .jpeg, .png, .tif, .tiff or .bmp files", root);
     for (size_t i = 1; i < m->count && !tolerant; i++)
         if (strcmp(m->samples[i - 1].path, m->samples[i].path) == 0)
             return error_set(e, BLEMISH_ERROR_FORMAT, "%s: path: found %s twice, expected each image once", root,

@@ -85,8 +85,8 @@ static BlemishStatus decode_stored(const char *path, Wanted wanted, Decoded *out
     file.bytes = bytes;
     BlemishStatus status;
     if (file.size == 0)
-        status =
-            error_set(e, BLEMISH_ERROR_FORMAT, "%s: found an empty file, expected a JPEG, PNG or TIFF image", path);
+        status = error_set(e, BLEMISH_ERROR_FORMAT, "%s: found an empty file, expected a JPEG, PNG, TIFF or BMP image",
+                           path);
     else if (starts_with(&file, "\xff\xd8\xff", 3))
         status = jpeg_decode(&file, wanted, out, e);
     else if (starts_with(&file, "\x89PNG\r\n\x1a\n", 8))
@@ -94,10 +94,12 @@ static BlemishStatus decode_stored(const char *path, Wanted wanted, Decoded *out
     else if (starts_with(&file, "II*\0", 4) || starts_with(&file, "MM\0*", 4) || starts_with(&file, "II+\0", 4) ||
              starts_with(&file, "MM\0+", 4))
         status = tiff_decode(&file, wanted, out, e);
+    else if (starts_with(&file, "BM", 2))
+        status = bmp_decode(&file, wanted, out, e);
     else
         status = error_set(e, BLEMISH_ERROR_FORMAT,
                            "%s: content: found none of the known signatures, expected a "
-                           "JPEG, PNG or TIFF image",
+                           "JPEG, PNG, TIFF or BMP image",
                            path);
     array_free(bytes);
     if (status != BLEMISH_OK) image_free(&out->image);

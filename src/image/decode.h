@@ -1,4 +1,4 @@
-/* What the three readers share: each turns a whole file in memory into pixels as stored and their orientation. */
+/* What the four readers share: each turns a whole file in memory into pixels as stored and their orientation. */
 #ifndef BLEMISH_IMAGE_DECODE_H
 #define BLEMISH_IMAGE_DECODE_H
 
@@ -26,6 +26,7 @@ typedef struct Decoded {
 BlemishStatus jpeg_decode(const Encoded *file, Wanted wanted, Decoded *out, Error *e);
 BlemishStatus png_decode(const Encoded *file, Wanted wanted, Decoded *out, Error *e);
 BlemishStatus tiff_decode(const Encoded *file, Wanted wanted, Decoded *out, Error *e);
+BlemishStatus bmp_decode(const Encoded *file, Wanted wanted, Decoded *out, Error *e);
 
 /* Refuses sizes outside 1 to IMAGE_SIDE_MAX, more pixels than IMAGE_PIXELS_MAX, and more than `most`: what a file of
  * this length can hold at the format's best compression, so that a few bytes cannot ask for gigabytes. */

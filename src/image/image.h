@@ -9,9 +9,10 @@
 #define IMAGE_SIDE_MAX 65500
 #define IMAGE_PIXELS_MAX ((size_t)1 << 28)
 
-/* ---- decode.c: by content, not by file name: JPEG, PNG, TIFF -------------------------------------------- */
+/* ---- decode.c: by content, not by file name: JPEG, PNG, TIFF, BMP -------------------------------------- */
 /* To RGB. Errors (with the path): IO, FORMAT, MEMORY, and UNSUPPORTED for what is valid but not a grey or
- * colour picture of integers (CMYK, float TIFF). A file that is cut or has lost data is refused, never half read. */
+ * colour picture of integers (CMYK, float TIFF), or a compressed BMP. A file that is cut or has lost data is refused,
+ * never half read. */
 BlemishStatus image_decode(BlemishImage *out, const char *path, Error *e);
 /* To one channel of 0 and 1: 1 where any colour component is not 0 (alpha and EXIF orientation as image_decode). JPEG
  * data, in a TIFF too, is 1 from IMAGE_MASK_LOSSY up: compression leaves faint values in the black around an edge. */
