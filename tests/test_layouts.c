@@ -298,6 +298,13 @@ static void train_and_evaluate(const Fixture *f, const BlemishDatasetSettings *d
     blemish_dataset_close(d);
 }
 
+static BlemishDatasetSettings fixture_settings(const Fixture *f) {
+    BlemishDatasetSettings settings = settings_new();
+    settings.test_fraction = 0.5;
+    if (!strcmp(f->name, "folder")) settings.seed = 1; /* a test defect with a mask */
+    return settings;
+}
+
 static void every_fixture_trains_and_evaluates(void **state) {
     (void)state;
     const Fixture *f;
@@ -305,9 +312,7 @@ static void every_fixture_trains_and_evaluates(void **state) {
         folder_make(root);
         f->write(root);
         const bool unsupervised = !strcmp(f->layout, "mvtec") || !strcmp(f->layout, "visa");
-        BlemishDatasetSettings settings = settings_new();
-        settings.test_fraction = 0.5;
-        if (!strcmp(f->name, "folder")) settings.seed = 1; /* a test defect with a mask */
+        BlemishDatasetSettings settings = fixture_settings(f);
         train_and_evaluate(f, &settings, unsupervised ? "unsupervised" : "supervised");
         if (!strcmp(f->name, "ksdd2") || !strcmp(f->name, "sensum")) { /* weak and mixed supervision */
             settings.mask_count = 0;
@@ -315,6 +320,146 @@ static void every_fixture_trains_and_evaluates(void **state) {
             settings.mask_count = 1;
             train_and_evaluate(f, &settings, "supervised");
         }
+        folder_remove(root);
+    }
+}
+
+/* ---- damaged files, for every layout --------------------------------------------------------------------- */
+
+/* An image of that split, or a defect's mask, as the file to damage; empty where the fixture has none. */
+static void pick_file(const Fixture *f, BlemishSplit split, bool mask, char path[PATH_SIZE]) {
+    const BlemishDatasetSettings settings = fixture_settings(f);
+    Manifest m = open_fixture(f, &settings);
+    *path = 0;
+    for (size_t i = 0; i < m.count; i++) {
+        const Sample *s = &m.samples[i];
+        if (s->split != split || s->label == BLEMISH_LABEL_UNKNOWN || (mask && !s->mask_path)) continue;
+        path_in(path, mask ? s->mask_path : s->path, mask && is_folder(s->mask_path) ? "000.png" : "");
+        if (path[strlen(path) - 1] == '/') path[strlen(path) - 1] = 0;
+    }
+    manifest_close(&m);
+}
+
+/* One line that names the file. */
+static void assert_names(const char *text, const char *path) {
+    assert_null(strchr(text, '\n'));
+    if (!strstr(text, path)) fail_msg("\"%s\" does not name %s", text, path);
+}
+
+static void train_in_vain(const BlemishDataset *d, const char *path) {
+    BlemishRecipe *r;
+    BlemishModel *m;
+    BlemishTrainSettings settings;
+    blemish_train_defaults(&settings);
+    settings.backbone = "resnet18";
+    settings.weights = BLEMISH_SOURCE_DIR "/models/texture-resnet18-v0.safetensors";
+    settings.threads = 1;
+    assert_ok(blemish_recipe_new(&r), "");
+    assert_ok(blemish_recipe_set(r, "size", "32"), blemish_recipe_error(r));
+    assert_true(blemish_train(&m, d, r, &settings) == BLEMISH_ERROR_FORMAT);
+    assert_names(blemish_model_error(m), path);
+    blemish_model_close(m);
+    blemish_recipe_close(r);
+}
+
+static void check_damaged(const Fixture *f, const char *path, BlemishSplit split, bool mask, BlemishSession *session) {
+    const BlemishDatasetSettings settings = fixture_settings(f);
+    BlemishDataset *d;
+    BlemishDataReport report;
+    BlemishMetrics metrics;
+    if (blemish_dataset_open(&d, at(f->path), &settings)) { /* a layout whose masks tell the labels */
+        assert_true(mask && !strcmp(f->name, "ksdd2"));
+        assert_names(blemish_dataset_error(d), path);
+        blemish_dataset_close(d);
+        return;
+    }
+    assert_ok(blemish_dataset_check(d, &report, NULL, NULL), blemish_dataset_error(d));
+    assert_int_equal(report.problem_counts[mask ? BLEMISH_PROBLEM_MASK_UNREADABLE : BLEMISH_PROBLEM_IMAGE_UNREADABLE],
+                     1);
+    assert_names(report.problems[0].text, path);
+    if (split == BLEMISH_SPLIT_TRAIN) {
+        train_in_vain(d, path);
+    } else {
+        assert_int_equal(blemish_evaluate(session, d, split, &metrics, NULL, NULL, NULL, NULL), BLEMISH_ERROR_FORMAT);
+        assert_names(blemish_session_error(session), path);
+    }
+    blemish_dataset_close(d);
+}
+
+static void a_damaged_file_is_named(void **state) {
+    (void)state;
+    const Fixture *f;
+    BlemishModel *model;
+    BlemishSession *session;
+    size_t images = 0, masks = 0;
+    const BlemishSessionSettings one_thread = {.threads = 1, .batch = 1};
+    assert_ok(blemish_model_untrained(&model, "resnet18", NULL, 32, 32), blemish_model_error(model));
+    assert_ok(blemish_session_open(&session, model, &one_thread), blemish_session_error(session));
+    for (size_t i = 0; (f = fixture_at(i)); i++)
+        for (int k = 0; k < 4; k++) {
+            char path[PATH_SIZE];
+            uint8_t *bytes;
+            size_t size;
+            Error e = {0};
+            const BlemishSplit split = k & 1 ? BLEMISH_SPLIT_TEST : BLEMISH_SPLIT_TRAIN;
+            folder_make(root);
+            f->write(root);
+            pick_file(f, split, k & 2, path);
+            if (*path) {
+                assert_ok(file_load(path, "a file", 1 << 20, &bytes, &size, &e), e.text);
+                assert_ok(atomic_write_file(path, bytes, size / 2, &e), e.text);
+                array_free(bytes);
+                check_damaged(f, path, split, k & 2, session);
+                ++*(k & 2 ? &masks : &images);
+            }
+            folder_remove(root);
+        }
+    assert_int_equal(images, 2 * 9);
+    assert_int_equal(masks, 9 + 5); /* no mask is for training in mvtec, loco, btad and visa */
+    blemish_session_close(session);
+    blemish_model_close(model);
+}
+
+/* What is left of each layout when its good training images are gone. */
+static void sets_without_good_images_are_refused(void **state) {
+    (void)state;
+    static const char *const expected[][2] = {
+        {"mvtec", "found no training image that is labelled good"},
+        {"loco", "found no training image that is labelled good"},
+        {"btad", "found no training image that is labelled good"},
+        {"visa", "1cls.csv: line 2: image: found "},
+        {"ksdd2", "split_weakly_2.pyb: id 10000: found no file "},
+        {"sensum", "train/neg.pckl: id 001: found no file "},
+        {"magnetic-tile", "found no training image that is labelled good"},
+        {"folder", "found no training image that is labelled good"},
+        {"csv", "parts.csv: line 2: path: found "},
+    };
+    const Fixture *f;
+    for (size_t i = 0; (f = fixture_at(i)); i++) {
+        BlemishDatasetSettings settings = fixture_settings(f);
+        if (!strcmp(f->name, "ksdd2")) settings.mask_count = 2;
+        folder_make(root);
+        f->write(root);
+        Manifest m = open_fixture(f, &settings);
+        for (size_t k = 0; k < m.count; k++)
+            if (m.samples[k].split == BLEMISH_SPLIT_TRAIN && m.samples[k].label == BLEMISH_LABEL_GOOD)
+                assert_int_equal(unlink(m.samples[k].path), 0);
+        manifest_close(&m);
+        settings.test_fraction = 1; /* where the split is drawn again */
+        BlemishDataset *d;
+        BlemishRecipe *r;
+        BlemishModel *model;
+        assert_string_equal(expected[i][0], f->name);
+        if (blemish_dataset_open(&d, at(f->path), &settings)) {
+            assert_names(blemish_dataset_error(d), expected[i][1]);
+        } else {
+            assert_ok(blemish_recipe_new(&r), "");
+            assert_int_equal(blemish_train(&model, d, r, NULL), BLEMISH_ERROR_ARGUMENT);
+            assert_names(blemish_model_error(model), expected[i][1]);
+            blemish_model_close(model);
+            blemish_recipe_close(r);
+        }
+        blemish_dataset_close(d);
         folder_remove(root);
     }
 }
@@ -518,6 +663,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_folder_may_be_named_by_a_dot, set_up, tear_down),
         cmocka_unit_test_setup_teardown(masks_are_drawn_for_any_layout, set_up, tear_down),
         cmocka_unit_test(every_fixture_trains_and_evaluates),
+        cmocka_unit_test(a_damaged_file_is_named),
+        cmocka_unit_test(sets_without_good_images_are_refused),
         cmocka_unit_test_setup_teardown(split_lists_are_what_python_wrote, set_up, tear_down),
         cmocka_unit_test_setup_teardown(split_lists_survive_damage, set_up, tear_down),
         cmocka_unit_test_setup_teardown(damaged_kolektor, set_up, tear_down),
