@@ -195,6 +195,53 @@ static void sizes_are_the_most_frequent_first(void **state) {
     blemish_dataset_close(d);
 }
 
+/* Defects' masks alone count, and only those that can be read: drawn for a size, too. */
+static void resized_masks_are_counted(void **state) {
+    (void)state;
+    static const char labelme[] =
+        "{\"shapes\": [{\"points\": [[1, 1], [9, 1], [9, 9]], \"shape_type\": \"polygon\"}], \"imageWidth\": %d, "
+        "\"imageHeight\": 36}";
+    for (char name[] = "a.png"; *name <= 'h'; ++*name) put_picture(root, name, true);
+    put_mask(root, "square.png", true);
+    put_sized("small.png", 20, 18, 255);
+    put_sized("black.png", 20, 18, 0);
+    put_text(root, "broken.png", "?");
+    put_text(root, "same.json", labelme, FIXTURE_WIDTH);
+    put_text(root, "wide.json", labelme, 2 * FIXTURE_WIDTH);
+    put_text(root, "list.csv",
+             "path,label,mask,split\n"
+             "a.png,defect,square.png,train\nb.png,defect,same.json,train\nc.png,defect,black.png,train\n"
+             "d.png,defect,broken.png,train\ne.png,good,small.png,train\nf.png,defect,small.png,train\n"
+             "g.png,,wide.json,train\nh.png,defect,small.png,test\n");
+    BlemishDataset *d = open_set("list.csv", false);
+    const size_t counts[2] = {2, 1};
+    const char *const first_names[2] = {"f.png", "h.png"};
+    for (int split = 0; split < 2; split++) {
+        size_t count, first;
+        char path[PATH_SIZE];
+        assert_ok(blemish_dataset_resized_masks(d, (BlemishSplit)split, &count, &first), blemish_dataset_error(d));
+        assert_int_equal(count, counts[split]);
+        assert_string_equal(blemish_dataset_sample(d, first).path, path_in(path, root, first_names[split]));
+    }
+    size_t count;
+    assert_int_equal(blemish_dataset_resized_masks(d, BLEMISH_SPLIT_TEST, &count, NULL), BLEMISH_ERROR_ARGUMENT);
+    blemish_dataset_close(d);
+}
+
+/* MVTec LOCO's are in no split: told, and neither trained nor tested on. */
+static void validation_images_are_told(void **state) {
+    (void)state;
+    fixture_named("loco")->write(root);
+    put_picture(root, "validation/good/001.bmp", false);
+    put_text(root, "validation/good/notes.txt", "?");
+    BlemishDataset *d = open_set("", true);
+    BlemishDataReport r = check(d);
+    assert_int_equal(r.validation, 2);
+    assert_int_equal(r.images[0] + r.images[1], 4);
+    assert_int_equal(r.problem_count, 0);
+    blemish_dataset_close(d);
+}
+
 static int stop_at_two(void *user, const BlemishProgress *p) {
     (void)user;
     assert_string_equal(p->stage, "check");
@@ -219,6 +266,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(every_problem_is_found, set_up, tear_down),
         cmocka_unit_test_setup_teardown(problems_are_one_line_each, set_up, tear_down),
         cmocka_unit_test_setup_teardown(sizes_are_the_most_frequent_first, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(resized_masks_are_counted, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(validation_images_are_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_check_can_be_stopped, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -271,6 +271,29 @@ cp scores.csv before.csv
 cmp before.csv scores.csv && [ ! -e scores.csv.new ] || fail "eval --csv: half a file: $(ls)"
 refuse 1 "no/g.png" eval m.blemish --data data --quiet --gallery no/g.png
 
+echo "masks of another size"
+"$blemish" synth square --size 64 --train-good 1 --train-defect 2 --test-good 1 --test-defect 1 --quiet
+masks=($(find square/ground_truth -name '*.png'))
+bad=($(find data/train data/test -name '*.png' -not -path '*/good/*' | sort))
+good=($(find data/train data/test -path '*/good/*' -name '*.png' | sort))
+{
+    echo path,label,mask,split
+    printf '%s,good,,train\n' "${good[0]}" "${good[1]}"
+    printf '%s,defect,%s,train\n' "${bad[0]}" "${masks[0]}" "${bad[1]}" "${masks[1]}"
+    printf '%s,good,,test\n%s,defect,%s,test\n' "${good[2]}" "${bad[2]}" "${masks[2]}"
+} >sizes.csv
+first=$(printf '%s\n' "${bad[@]:0:2}" | sort | head -1)
+said="of another size than the image, resized; the first is square/.*.png of"
+expect 0 train "${recipe[@]}" --data sizes.csv --epochs 1 --out sizes.blemish
+grep -q "^blemish: train split: 2 masks $said $first$" err && grep -q "^blemish: test split: 1 mask $said ${bad[2]}$" err ||
+    fail "train: $(cat err)"
+expect 0 eval sizes.blemish --data sizes.csv
+[ "$(grep -c "^blemish: .*$said" err)" = 1 ] && grep -q "^blemish: test split: 1 mask $said ${bad[2]}$" err || fail "eval: $(cat err)"
+expect 0 eval sizes.blemish --data sizes.csv --quiet
+[ ! -s err ] || fail "eval --quiet: $(cat err)"
+expect 0 eval sizes.blemish --data data
+! grep -q "of another size" err || fail "eval: $(cat err)"
+
 echo "predict"
 good=$(find data -path '*test/good/*' -name '*.png' | sort | head -1)
 folder=$(dirname "$good")

@@ -246,6 +246,7 @@ typedef struct BlemishDataReport {
     size_t images[2], good[2], defects[2], unknown[2];
     size_t masks[2];      /* defective images with a mask */
     size_t score_only[2]; /* defective images without: they say what the score should be and nothing of the map */
+    size_t validation;    /* images of MVTec LOCO's validation folder, which are in no split and not used */
     const BlemishSizeCount *sizes; /* the most frequent first */
     size_t size_count;
     const BlemishProblem *problems; /* by kind, then by path */
@@ -259,6 +260,11 @@ BLEMISH_API const char *blemish_problem_name(BlemishProblemKind kind);
  * zeros. */
 BLEMISH_API BlemishStatus blemish_dataset_check(BlemishDataset *dataset, BlemishDataReport *report,
                                                 BlemishProgressFn progress, void *progress_user);
+/* How many defects of a split have a mask of another size than the image, which is resized, and the index of the first:
+ * the part of the check that costs little. Reads the masks and the images' headers; files that cannot be read are not
+ * counted. */
+BLEMISH_API BlemishStatus blemish_dataset_resized_masks(BlemishDataset *dataset, BlemishSplit split, size_t *count,
+                                                        size_t *first);
 BLEMISH_API const char *blemish_dataset_error(const BlemishDataset *dataset);
 BLEMISH_API void blemish_dataset_close(BlemishDataset *dataset);
 

@@ -54,6 +54,15 @@ BLEMISH_API BlemishStatus blemish_dataset_check(BlemishDataset *d, BlemishDataRe
     return status;
 }
 
+BLEMISH_API BlemishStatus blemish_dataset_resized_masks(BlemishDataset *d, BlemishSplit split, size_t *count,
+                                                        size_t *first) {
+    if (d == NULL) return BLEMISH_ERROR_ARGUMENT;
+    Error *e = error_begin(&d->error);
+    if (!d->open) return error_set(e, BLEMISH_ERROR_ARGUMENT, "data set: found one that failed to open");
+    if (count == NULL || first == NULL) return error_null(e, count ? "first" : "count");
+    return manifest_resized_masks(&d->manifest, split, count, first, e);
+}
+
 BLEMISH_API const char *blemish_dataset_error(const BlemishDataset *d) {
     return d ? d->error.text : "out of memory";
 }

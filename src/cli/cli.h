@@ -134,6 +134,8 @@ typedef struct DataOptions {
 
 /* Opens the data set; a failure is printed. NULL then. */
 BlemishDataset *data_open(const DataOptions *options);
+/* One line where masks of the split have another size than their image. False, and why, when it fails. */
+bool data_say_resized(BlemishDataset *dataset, BlemishSplit split);
 size_t data_count(const BlemishDataset *dataset, BlemishSplit split, BlemishLabel label);
 
 /* ---- recipe.c -------------------------------------------------------------------------------------------- */

@@ -64,9 +64,10 @@ static int print_json(const char *path, const BlemishDataset *dataset, const Ble
     for (size_t i = 0; i < r->problem_count; i++)
         json_array_append_new(problems, json_pack("{s:s, s:o}", "kind", blemish_problem_name(r->problems[i].kind),
                                                   "text", json_text(r->problems[i].text)));
-    return json_print(json_pack("{s:o, s:s, s:o, s:o, s:o, s:o, s:o}", "path", json_text(path), "layout",
-                                blemish_dataset_layout(dataset), "splits", splits, "types", types, "sizes", sizes,
-                                "problem_counts", counts, "problems", problems));
+    return json_print(json_pack("{s:o, s:s, s:o, s:I, s:o, s:o, s:o, s:o}", "path", json_text(path), "layout",
+                                blemish_dataset_layout(dataset), "splits", splits, "validation",
+                                (json_int_t)r->validation, "types", types, "sizes", sizes, "problem_counts", counts,
+                                "problems", problems));
 }
 
 static int print_text(const BlemishDataset *dataset, const BlemishDataReport *r) {
@@ -75,6 +76,7 @@ static int print_text(const BlemishDataset *dataset, const BlemishDataReport *r)
     for (int i = 0; i < 2; i++)
         printf("%-8s %8zu %8zu %8zu %10zu %8zu %11zu\n", split_names[i], r->images[i], r->good[i], r->defects[i],
                r->unknown[i], r->masks[i], r->score_only[i]);
+    if (r->validation) printf("\nvalidation: %zu images, in neither split: they are not used\n", r->validation);
     printf("\n%-24s %8s %8s\n", "type", "train", "test");
     for (size_t i = 0; i < blemish_dataset_count(dataset); i++) {
         const char *type = new_type(dataset, i);

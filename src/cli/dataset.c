@@ -28,3 +28,18 @@ size_t data_count(const BlemishDataset *dataset, BlemishSplit split, BlemishLabe
     }
     return count;
 }
+
+bool data_say_resized(BlemishDataset *dataset, BlemishSplit split) {
+    size_t count, first;
+    if (blemish_dataset_resized_masks(dataset, split, &count, &first)) {
+        fail("%s", blemish_dataset_error(dataset));
+        return false;
+    }
+    if (count) {
+        const BlemishSample sample = blemish_dataset_sample(dataset, first);
+        say("%s split: %zu mask%s of another size than the image, resized; the first is %s of %s",
+            split == BLEMISH_SPLIT_TRAIN ? "train" : "test", count, count == 1 ? "" : "s", sample.mask_path,
+            sample.path);
+    }
+    return true;
+}

@@ -132,12 +132,13 @@ static int report(const Run *run, const BlemishMetrics *metrics, const BlemishMo
     return EXIT_OK;
 }
 
-static int evaluate(const Values *values, const BlemishModel *model, const BlemishDataset *dataset) {
+static int evaluate(const Values *values, const BlemishModel *model, BlemishDataset *dataset) {
     BlemishSplit split = strcmp(values->split, "test") ? BLEMISH_SPLIT_TRAIN : BLEMISH_SPLIT_TEST;
     BlemishMetrics metrics;
     BlemishModelInfo info = blemish_model_info(model);
     ProgressBar bar;
     Run run = {0};
+    if (!values->quiet && !data_say_resized(dataset, split)) return EXIT_FAILED;
     progress_start(&bar, values->quiet);
     stop_on_signals();
     BlemishSession *session = session_open(model, values->threads);

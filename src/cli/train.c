@@ -183,7 +183,11 @@ static int run(int argc, char **argv) {
                           : "%s: left alone until the first checkpoint of this training; --resume would continue it",
             values.checkpoint);
     }
-    if (dataset && !values.quiet) say_regime(recipe, dataset);
+    if (dataset && !values.quiet) {
+        say_regime(recipe, dataset);
+        if (!data_say_resized(dataset, BLEMISH_SPLIT_TRAIN)) code = EXIT_FAILED;
+        if (!code && !values.no_eval && !data_say_resized(dataset, BLEMISH_SPLIT_TEST)) code = EXIT_FAILED;
+    }
     if (!code) code = dataset ? train_and_evaluate(&values, dataset, recipe) : EXIT_FAILED;
     blemish_dataset_close(dataset);
     blemish_recipe_close(recipe);

@@ -113,8 +113,9 @@ static int compare_sizes(const void *a, const void *b) {
     return (x->height > y->height) - (x->height < y->height);
 }
 
-static void finish(Check *c) {
+static void finish(Check *c, const Manifest *m) {
     BlemishDataReport *r = &c->report;
+    r->validation = m->validation;
     for (int split = 0; split < 2; split++) r->score_only[split] = r->defects[split] - r->masks[split];
     for (size_t i = 0; i < c->problems.count; i++) r->problem_counts[c->problems.items[i].kind]++;
     if (c->problems.count) qsort(c->problems.items, c->problems.count, sizeof *c->problems.items, compare_problems);
@@ -154,9 +155,29 @@ BlemishStatus manifest_check(Check *c, const Manifest *m, BlemishProgressFn prog
     if (status == BLEMISH_OK && m->count) status = check_repeats(c, m, contents, e);
     array_free(contents);
     if (status == BLEMISH_OK)
-        finish(c);
+        finish(c, m);
     else
         check_close(c);
+    return status;
+}
+
+BlemishStatus manifest_resized_masks(const Manifest *m, BlemishSplit split, size_t *count, size_t *first, Error *e) {
+    MaskReader reader = {0};
+    BlemishStatus status = BLEMISH_OK;
+    *count = *first = 0;
+    for (size_t i = 0; i < m->count && status == BLEMISH_OK; i++) {
+        const Sample *s = &m->samples[i];
+        Error unreadable = {0};
+        BlemishImage mask = {0};
+        size_t width, height;
+        if (s->split != split || s->label != BLEMISH_LABEL_DEFECT || s->mask_path == NULL) continue;
+        if (image_probe(s->path, &width, &height, &unreadable) == BLEMISH_OK)
+            mask_read(&reader, s->mask_path, s->path, &mask, &unreadable);
+        if (unreadable.status == BLEMISH_ERROR_MEMORY) status = error_set(e, unreadable.status, "%s", unreadable.text);
+        if (mask.data && (reader.width != width || reader.height != height) && (*count)++ == 0) *first = i;
+        image_free(&mask);
+    }
+    mask_reader_close(&reader);
     return status;
 }
 

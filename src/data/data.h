@@ -27,6 +27,7 @@ typedef struct Manifest {
     Sample *samples;
     size_t count, capacity;
     const char *layout;
+    size_t validation; /* images that a layout keeps for validation, which is no split here */
     bool masks_chosen; /* by a published split: settings choose no more */
     Problems problems; /* found while reading, where the settings are tolerant */
 } Manifest;
@@ -68,6 +69,9 @@ typedef struct Check {
 } Check;
 BlemishStatus manifest_check(Check *check, const Manifest *m, BlemishProgressFn progress, void *user, Error *e);
 void check_close(Check *check);
+/* How many of a split's masks have another size than their image, and the index of the first such sample. Reads masks
+ * and the images' headers; what cannot be read does not count: training and evaluation will name it. */
+BlemishStatus manifest_resized_masks(const Manifest *m, BlemishSplit split, size_t *count, size_t *first, Error *e);
 
 /* ---- sampler.c ------------------------------------------------------------------------------------------ */
 typedef enum Flip { FLIP_NONE = 0, FLIP_VERTICAL = 1, FLIP_HORIZONTAL = 2, FLIP_BOTH = 3 } Flip;

@@ -85,10 +85,23 @@ static BlemishStatus read_split(Manifest *m, const char *root, const char *split
     return status;
 }
 
+/* LOCO's good images for choosing thresholds: not to be trained on, and not to be tested on. */
+static BlemishStatus count_validation(Manifest *m, const char *root, Error *e) {
+    char *folder = path_format(e, "%s/validation/good", root);
+    Listing files = {0};
+    BlemishStatus status = folder ? BLEMISH_OK : e->status;
+    if (status == BLEMISH_OK && is_folder(folder)) status = listing_open(&files, folder, LIST_FILES, e);
+    for (size_t i = 0; i < files.count; i++) m->validation += is_image_name(files.names[i]);
+    listing_close(&files);
+    free(folder);
+    return status;
+}
+
 static BlemishStatus read_all(Manifest *m, const char *path, const BlemishDatasetSettings *settings, Error *e) {
     (void)settings;
     BlemishStatus status = read_split(m, path, "train", e);
-    return status == BLEMISH_OK ? read_split(m, path, "test", e) : status;
+    if (status == BLEMISH_OK) status = read_split(m, path, "test", e);
+    return status == BLEMISH_OK ? count_validation(m, path, e) : status;
 }
 
 const Layout layout_mvtec = {"mvtec", "train/good or train/ok", matches, read_all, 0};
