@@ -178,6 +178,61 @@ expect 0 mvtec.yaml "${common[@]}" --data sets/cable --seeds 1 --out single
 grep -q '^| cable | all | base | 1 | [0-9.]* |' single/results.md || fail "$(cat single/results.md)"
 [ "$(grep -c '^| ' single/results.md)" = 2 ] || fail "a mean of one: $(cat single/results.md)"
 
+echo "folds and mask counts as published"
+python3 - <<'P'
+"""The made images again, as SensumSODF and as KolektorSDD2 with their pickles."""
+import glob, os, pickle, shutil
+
+good = sorted(glob.glob("sets/*/*/good/*.png"))
+defects = sorted(p for p in glob.glob("sets/*/t*/*/*.png") if "/good/" not in p)
+mask = lambda p: glob.glob(f"{p.split('/t')[0]}/ground_truth/*/{os.path.basename(p)[:-4]}_mask.png")[0]
+
+
+def put(source, target):
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    shutil.copy(source, target)
+
+
+def dump(value, target):
+    os.makedirs(os.path.dirname(target), exist_ok=True)
+    pickle.dump(value, open(target, "wb"))
+
+
+for i in range(6):
+    put(good[i], f"sodf/capsule/negative/data/{i:03d}.png")
+    put(defects[i], f"sodf/capsule/positive/data/{i:03d}.png")
+    put(mask(defects[i]), f"sodf/capsule/positive/annotation/{i:03d}.png")
+for fold in range(3):
+    train, test = [i for i in range(6) if i % 3 != fold], [i for i in range(6) if i % 3 == fold]
+    lists = f"sodf/sensum_splits/capsule/{fold}/"
+    for masks in (0, 100): dump([(i, masks > 0) for i in train], f"{lists}train/pos_{masks}.pckl")
+    dump([(i, True) for i in train], lists + "train/neg.pckl")
+    for name in ("neg", "pos"): dump([(i, True) for i in test], f"{lists}test/{name}.pckl")
+black = "black.png"
+from struct import pack
+from zlib import compress, crc32
+chunk = lambda name, data: pack(">I", len(data)) + name + data + pack(">I", crc32(name + data))
+open(black, "wb").write(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", pack(">IIBBBBB", 80, 64, 8, 0, 0, 0, 0)) +
+                        chunk(b"IDAT", compress(bytes(81 * 64))) + chunk(b"IEND", b""))
+for i in range(4):
+    for split, first in (("train", 0), ("test", 4)):
+        number = (10000 if split == "train" else 20000) + 2 * i
+        put(good[first + i], f"ksdd2/{split}/{number}.png")
+        put(black, f"ksdd2/{split}/{number}_GT.png")
+        put(defects[first + i], f"ksdd2/{split}/{number + 1}.png")
+        put(mask(defects[first + i]), f"ksdd2/{split}/{number + 1}_GT.png")
+for masks in (0, 2):
+    pairs = [(10000 + i, i % 2 == 0 or i < 2 * masks) for i in range(8)]
+    dump((pairs, [(20000 + i, True) for i in range(8)]), f"ksdd2/split_weakly_{masks}.pyb")
+P
+expect 0 mvtec.yaml "${common[@]}" --data sodf --set epochs=1 --seeds 1 --folds 0,1,2 --mask-ratios 0,1 --out sodf.out
+[ "$(finished sodf.out)" = 6 ] && grep -q '^| sodf | 0 % | base | 1 | [0-9]' sodf.out/results.md || fail "$(cat sodf.out/results.md)"
+expect 0 mvtec.yaml "${common[@]}" --data ksdd2 --set epochs=1 --seeds 1 --mask-counts 0,2 --out ksdd2.out
+[ "$(finished ksdd2.out)" = 2 ] && grep -q '^| ksdd2 | 2 | base | 1 | [0-9]' ksdd2.out/results.md || fail "$(cat ksdd2.out/results.md)"
+echo torn >sodf/sensum_splits/capsule/1/test/pos.pckl
+expect 1 mvtec.yaml "${common[@]}" --data sodf --set epochs=1 --seeds 1 --folds 0,1,2 --mask-ratios 1 --out torn.out --quiet
+grep -q "sensum_splits/capsule/1/test/pos.pckl: pickle: " err || fail "$(cat err)"
+
 echo "failures"
 cp -r sets broken
 for image in broken/bottle/train/good/*.png; do echo "no image" >"$image"; done
