@@ -40,14 +40,14 @@ static bool next_word(char word[SIDE + 1]) {
 
 static size_t next_size(void) {
     char word[SIDE + 1];
-    uint64_t size;
+    uint64_t size = 0;
     assert_true(next_word(word) && count_parse(word, &size) && size >= 1 && size < 1000);
     return (size_t)size;
 }
 
 static double next_number(void) {
     char word[SIDE + 1];
-    double value;
+    double value = 0;
     assert_true(next_word(word) && number_parse(word, &value));
     return value;
 }
