@@ -126,7 +126,7 @@ typedef struct Lift {
 BlemishStatus lift_open(Lift *lift, const Geometry *g, bool align_corners, Error *e);
 void lift_close(Lift *lift);
 
-/* ---- head_forward.c: inference ---------------------------------------------------------------------------- */
+/* ---- head_fold.c, head_forward.c: inference ---------------------------------------------------------------- */
 /* The heads with everything linear multiplied out, ready to run one image at a time. */
 typedef struct HeadRunner HeadRunner;
 BlemishStatus head_runner_open(HeadRunner **out, Engine *engine, const Heads *heads, const Geometry *g,
