@@ -27,7 +27,10 @@ static int open_all(void **state) {
         train_picture(folder, name, false, i);
         path_in(paths[i], folder, name);
     }
-    for (size_t i = 0; i < SOURCES; i++) sources[i] = (FeatureSource){paths[i / 4], (Flip)(i % 4)};
+    for (size_t i = 0; i < SOURCES; i++) {
+        sources[i] = (FeatureSource){paths[i / 4], AUGMENT_NONE};
+        sources[i].view.flip = (Flip)(i % 4);
+    }
     assert_ok(trunk_load(&trunk, "resnet18", NULL, &e), e.text);
     assert_ok(engine_open(&engine, 2, &e), e.text);
     assert_ok(geometry_make(&g, HEIGHT, WIDTH, trunk.c2, trunk.c3, &e), e.text);
@@ -80,8 +83,10 @@ static void run_backbone(const FeatureSource *source, Maps *out) {
     float *input = backbone_input(backbone);
     for (size_t y = 0; y < HEIGHT; y++)
         for (size_t x = 0; x < WIDTH; x++) {
-            const size_t from_y = source->flip == FLIP_VERTICAL || source->flip == FLIP_BOTH ? HEIGHT - 1 - y : y;
-            const size_t from_x = source->flip == FLIP_HORIZONTAL || source->flip == FLIP_BOTH ? WIDTH - 1 - x : x;
+            const size_t from_y =
+                source->view.flip == FLIP_VERTICAL || source->view.flip == FLIP_BOTH ? HEIGHT - 1 - y : y;
+            const size_t from_x =
+                source->view.flip == FLIP_HORIZONTAL || source->view.flip == FLIP_BOTH ? WIDTH - 1 - x : x;
             memcpy(input + (y * WIDTH + x) * 3, plain + (from_y * WIDTH + from_x) * 3, 3 * sizeof *input);
         }
     const int before = engine_enter(engine);

@@ -33,7 +33,7 @@ static void every_key_takes_its_own_value_back(void **state) {
         assert_true(recipe_key(&b, i, &name, again, &help));
         assert_string_equal(value, again);
     }
-    assert_int_equal(i, 29);
+    assert_int_equal(i, 34);
     assert_same(&a, &b);
 }
 
@@ -49,6 +49,7 @@ static void defaults_are_spec_6(void **state) {
     assert_true(r.adaptor_lr == 1e-4 && r.adaptor_decay == 1e-2 && r.head_lr == 2e-4 && r.head_decay == 1e-5);
     assert_true(r.lr_drop == 0.4 && r.lr_drop_first == 0.8 && r.lr_drop_second == 0.9 && r.noise_std == 0.015);
     assert_int_equal(r.dilate, 7);
+    assert_true(r.rotate == 0 && r.brightness == 0 && r.contrast == 0 && r.shift == 0 && r.variants == 4);
 
     Recipe unsupervised = r, supervised = r;
     recipe_resolve(&unsupervised, false);
@@ -100,6 +101,13 @@ static void bad_values_are_named_and_change_nothing(void **state) {
         {"flips", "yes", "recipe: data.flips: found 'yes', expected 0 or 1"},
         {"hidden", "100", "recipe: model.hidden: found '100', expected a multiple of 64"},
         {"dilate", "4", "recipe: data.dilate: found '4', expected an odd number"},
+        {"rotate", "90", "recipe: data.rotate: found '90', expected 0 or 1"},
+        {"brightness", "1", "recipe: data.brightness: found '1', expected a number from 0 to 0.9"},
+        {"contrast", "-0.1", "recipe: data.contrast: found '-0.1', expected a number from 0 to 0.9"},
+        {"shift", "0.3", "recipe: data.shift: found '0.3', expected a number from 0 to 0.25"},
+        {"shift", "4px", "recipe: data.shift: found '4px', expected a number from 0 to 0.25"},
+        {"variants", "1001", "recipe: data.variants: found '1001', expected a whole number from 0 to 1000"},
+        {"variants", "auto", "recipe: data.variants: found 'auto', expected a whole number from 0 to 1000"},
         {"regime", "Supervised", "recipe: train.regime: found 'Supervised', expected auto, unsupervised or supervised"},
         {"variant", "auto", "recipe: model.variant: found 'auto', expected jims or icpr"},
         {"size", "16", "recipe: model.size: found '16', expected a number or HEIGHTxWIDTH, each from 32 to 4096"},
@@ -199,7 +207,7 @@ static void json_holds_the_whole_recipe(void **state) {
         count++;
     }
     assert_int_equal(json_object_size(object), 5);
-    assert_int_equal(count, 29);
+    assert_int_equal(count, 34);
     assert_same(&r, &back);
     json_decref(object);
     text_free(&t);

@@ -276,7 +276,12 @@ static void check_recipe(const char *file, const char *name) {
                                            {"segmentation", "0"},
                                            {"distance_weights", "0"},
                                            {"flips", "0"},
-                                           {"dilate", "9"}};
+                                           {"dilate", "9"},
+                                           {"rotate", "1"},
+                                           {"brightness", "0.9"},
+                                           {"contrast", "0.9"},
+                                           {"shift", "0.25"},
+                                           {"variants", "0"}};
     for (size_t i = 0; i < sizeof other / sizeof *other; i++)
         assert_ok(recipe_set(&b, other[i][0], other[i][1], &e), e.text);
     assert_ok(recipe_load(&a, file, &e), e.text);
@@ -297,6 +302,7 @@ static void check_recipe(const char *file, const char *name) {
     assert_true(a.adaptor_lr == 1e-4 && a.adaptor_decay == 1e-2 && a.head_lr == 2e-4 && a.head_decay == 1e-5);
     assert_true(a.lr_drop == 0.4 && a.lr_drop_first == 0.8 && a.lr_drop_second == 0.9 && a.noise_std == 0.015);
     assert_true(resolved.clip == (unsupervised ? 0 : 1) && resolved.stop_grad == unsupervised);
+    assert_true(a.rotate == 0 && a.brightness == 0 && a.contrast == 0 && a.shift == 0);
     if (!unsupervised) assert_true(a.flips == 1 && a.dilate == 7 && a.distance_weights == 1);
 }
 

@@ -154,6 +154,18 @@ static Recipe recipe_new(size_t dilate, int distance_weights, int flips) {
     return r;
 }
 
+/* targets_open on the flips of the recipe. */
+static BlemishStatus open_flips(Targets *t, const Sample *const *list, size_t count, const Geometry *g,
+                                const Recipe *recipe, Error *e) {
+    Augmentation views[4 * SHAPES];
+    const size_t flips = recipe->flips ? 4 : 1;
+    for (size_t i = 0; i < count * flips; i++) {
+        views[i] = AUGMENT_NONE;
+        views[i].flip = (Flip)(i % flips);
+    }
+    return targets_open(t, list, count, g, recipe, views, flips, e);
+}
+
 static void check_all(size_t height, size_t width, size_t mask_height, size_t mask_width, const Recipe *recipe) {
     Error e = {0};
     Geometry g;
@@ -169,16 +181,18 @@ static void check_all(size_t height, size_t width, size_t mask_height, size_t ma
         samples[i] = (Sample){.mask_path = paths[i], .label = BLEMISH_LABEL_DEFECT};
         list[i] = &samples[i];
     }
-    assert_ok(targets_open(&t, list, SHAPES, &g, recipe, &e), e.text);
-    assert_true(t.pixels == g.h * g.w && t.flips == (recipe->flips ? 4 : 1));
+    const size_t flips = recipe->flips ? 4 : 1;
+    assert_ok(open_flips(&t, list, SHAPES, &g, recipe, &e), e.text);
+    assert_true(t.pixels == g.h * g.w);
     for (size_t i = 0; i < SHAPES; i++) {
         bool any = false; /* an empty mask says nothing of where the defect is: it counts as none */
         for (size_t k = 0; k < mask_width * mask_height; k++) any |= masks[i][k];
-        assert_int_equal(t.segmented[i], any);
-        for (Flip flip = FLIP_NONE; flip < (Flip)t.flips; flip++) {
+        for (Flip flip = FLIP_NONE; flip < (Flip)flips; flip++) {
+            const size_t entry = i * flips + flip;
             Plane mask = prepare(masks[i], mask_width, mask_height, &g, flip, recipe->dilate);
-            assert_true((targets_weights(&t, i, flip) != NULL) == (recipe->distance_weights != 0));
-            check_target(&mask, &g, targets_mask(&t, i, flip), targets_weights(&t, i, flip));
+            assert_int_equal(t.segmented[entry], any);
+            assert_true((targets_weights(&t, entry) != NULL) == (recipe->distance_weights != 0));
+            check_target(&mask, &g, targets_mask(&t, entry), targets_weights(&t, entry));
             free(mask.at);
         }
         free(masks[i]);
@@ -194,25 +208,6 @@ static void targets_are_their_definition(void **state) {
     check_all(32, 32, 32, 32, &even);
 }
 
-/* Flips of an image that is shown as it is, whatever the draw says. */
-static void one_flip_serves_every_draw(void **state) {
-    (void)state;
-    Error e = {0};
-    Geometry g;
-    Targets t;
-    char path[PATH_SIZE];
-    const Recipe recipe = recipe_new(7, 1, 0);
-    free(write_mask(path_in(path, folder, "one.png"), SHAPE_BLOBS, 40, 40, 1));
-    const Sample sample = {.mask_path = path}, *list[1] = {&sample};
-    assert_ok(geometry_make(&g, 40, 40, 1, 1, &e), e.text);
-    assert_ok(targets_open(&t, list, 1, &g, &recipe, &e), e.text);
-    for (Flip flip = FLIP_NONE; flip <= FLIP_BOTH; flip++) {
-        assert_ptr_equal(targets_mask(&t, 0, flip), t.masks);
-        assert_ptr_equal(targets_weights(&t, 0, flip), t.weights);
-    }
-    targets_close(&t);
-}
-
 static void an_image_without_mask_has_no_segmentation(void **state) {
     (void)state;
     Error e = {0};
@@ -223,17 +218,18 @@ static void an_image_without_mask_has_no_segmentation(void **state) {
     free(write_mask(path_in(path, folder, "some.png"), SHAPE_FULL, 32, 32, 1));
     const Sample with = {.mask_path = path}, without = {0}, *list[3] = {&without, &with, &without};
     assert_ok(geometry_make(&g, 32, 32, 1, 1, &e), e.text);
-    assert_ok(targets_open(&t, list, 3, &g, &recipe, &e), e.text);
+    assert_ok(open_flips(&t, list, 3, &g, &recipe, &e), e.text);
     for (size_t image = 0; image < 3; image++) {
-        assert_int_equal(t.segmented[image], image == 1);
-        for (Flip flip = FLIP_NONE; flip <= FLIP_BOTH; flip++)
+        for (size_t entry = 4 * image; entry < 4 * image + 4; entry++) {
+            assert_int_equal(t.segmented[entry], image == 1);
             for (size_t i = 0; i < t.pixels; i++) {
-                assert_int_equal(targets_mask(&t, image, flip)[i], image == 1);
-                assert_true(targets_weights(&t, image, flip)[i] == (image == 1 ? 3.0f : 1.0f));
+                assert_int_equal(targets_mask(&t, entry)[i], image == 1);
+                assert_true(targets_weights(&t, entry)[i] == (image == 1 ? 3.0f : 1.0f));
             }
+        }
     }
     targets_close(&t);
-    assert_ok(targets_open(&t, NULL, 0, &g, &recipe, &e), e.text);
+    assert_ok(open_flips(&t, NULL, 0, &g, &recipe, &e), e.text);
     targets_close(&t);
 }
 
@@ -250,7 +246,7 @@ static void an_unreadable_mask_is_named(void **state) {
     for (int absent = 0; absent < 2; absent++) {
         path_in(path, folder, absent ? "absent.png" : "bad.png");
         if (!absent) assert_ok(atomic_write_file(path, "\x89PNG\r\n\x1a\n????????????", 20, &e), e.text);
-        assert_true(targets_open(&t, list, 2, &g, &recipe, &e) != BLEMISH_OK);
+        assert_true(open_flips(&t, list, 2, &g, &recipe, &e) != BLEMISH_OK);
         assert_non_null(strstr(e.text, path));
         assert_null(strchr(e.text, '\n'));
         assert_true(t.masks == NULL && t.weights == NULL && t.segmented == NULL);
@@ -260,7 +256,6 @@ static void an_unreadable_mask_is_named(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(targets_are_their_definition),
-        cmocka_unit_test(one_flip_serves_every_draw),
         cmocka_unit_test(an_image_without_mask_has_no_segmentation),
         cmocka_unit_test(an_unreadable_mask_is_named),
     };

@@ -106,28 +106,25 @@ static BlemishStatus decode_stored(const char *path, Wanted wanted, Decoded *out
     return status;
 }
 
-/* Turns the stored RGB pixels upright. Where the walk over the upright picture's rows starts in the stored one, and
- * what a step right and a step down are there, is all that tells the eight orientations apart. */
-static BlemishStatus orient(Decoded *stored, BlemishImage *out, Error *e) {
-    if (stored->orientation == 1) {
-        *out = stored->image;
-        stored->image = (BlemishImage){0};
-        return BLEMISH_OK;
-    }
-    const BlemishImage *in = &stored->image;
-    int o = stored->orientation;
-    bool swapped = o >= 5, from_right = o == 2 || o == 3 || o == 7 || o == 8,
-         from_bottom = o == 3 || o == 4 || o == 6 || o == 7;
-    if (image_new(out, swapped ? in->height : in->width, swapped ? in->width : in->height, 3, e) != BLEMISH_OK)
+/* Where the walk over the upright picture's rows starts in the stored one, and what a step right and a step down are
+ * there, is all that tells the eight orientations apart. */
+BlemishStatus image_orient(const BlemishImage *in, int orientation, BlemishImage *out, Error *e) {
+    const int o = orientation;
+    const bool swapped = o >= 5, from_right = o == 2 || o == 3 || o == 7 || o == 8,
+               from_bottom = o == 3 || o == 4 || o == 6 || o == 7;
+    const size_t pixel = (size_t)in->channels;
+    if (image_new(out, swapped ? in->height : in->width, swapped ? in->width : in->height, in->channels, e))
         return e->status;
-    ptrdiff_t column = from_right ? -3 : 3, row = from_bottom ? -(ptrdiff_t)in->stride : (ptrdiff_t)in->stride;
+    const ptrdiff_t column = from_right ? -(ptrdiff_t)pixel : (ptrdiff_t)pixel;
+    const ptrdiff_t row = from_bottom ? -(ptrdiff_t)in->stride : (ptrdiff_t)in->stride;
     const uint8_t *start =
-        in->data + (from_right ? 3 * (in->width - 1) : 0) + (from_bottom ? in->stride * (in->height - 1) : 0);
-    ptrdiff_t right = swapped ? row : column, down = swapped ? column : row;
+        in->data + (from_right ? pixel * (in->width - 1) : 0) + (from_bottom ? in->stride * (in->height - 1) : 0);
+    const ptrdiff_t right = swapped ? row : column, down = swapped ? column : row;
     uint8_t *to = image_pixels(out);
     for (size_t y = 0; y < out->height; y++) {
         const uint8_t *from = start + (ptrdiff_t)y * down;
-        for (size_t x = 0; x < out->width; x++, from += right, to += 3) memcpy(to, from, 3);
+        for (size_t x = 0; x < out->width; x++, from += right)
+            for (size_t c = 0; c < pixel; c++) *to++ = from[c];
     }
     return BLEMISH_OK;
 }
@@ -136,7 +133,11 @@ static BlemishStatus decode_upright(BlemishImage *out, const char *path, Wanted 
     *out = (BlemishImage){0};
     Decoded stored;
     BlemishStatus status = decode_stored(path, wanted, &stored, e);
-    if (status == BLEMISH_OK) status = orient(&stored, out, e);
+    if (status != BLEMISH_OK || stored.orientation == 1) {
+        *out = stored.image; /* none after a failure */
+        return status;
+    }
+    status = image_orient(&stored.image, stored.orientation, out, e);
     image_free(&stored.image);
     return status;
 }

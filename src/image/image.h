@@ -24,6 +24,8 @@ BlemishStatus image_new(BlemishImage *out, size_t width, size_t height, int chan
 /* The pixels of an image made here, for writing. */
 uint8_t *image_pixels(BlemishImage *image);
 void image_free(BlemishImage *image);
+/* A copy that stands as EXIF's orientation (1 to 8) says of the stored picture. */
+BlemishStatus image_orient(const BlemishImage *in, int orientation, BlemishImage *out, Error *e);
 
 /* ---- encode.c ------------------------------------------------------------------------------------------- */
 /* Both write whole files or none (AtomicFile). Errors: ARGUMENT (no pixels), IO, MEMORY. */
@@ -34,6 +36,7 @@ BlemishStatus image_write_tiff_f32(const float *values, size_t width, size_t hei
 /* Bilinear, half-pixel centres, no antialiasing (OpenCV's INTER_LINEAR), then (v / 255 - mean) / std of ImageNet:
  * out is (height, width, 3) floats. Grey images are replicated. */
 void image_to_input(const BlemishImage *image, size_t height, size_t width, float *out);
+extern const float image_mean[3], image_std[3];
 /* Bilinear (half-pixel centres) of one float plane. */
 void plane_resize_bilinear(const float *in, size_t in_height, size_t in_width, float *out, size_t height, size_t width);
 /* Bilinear with align_corners = True (masks to feature resolution). */

@@ -70,16 +70,17 @@ static const float *pair_row(RowPair *pair, const BlemishImage *image, size_t y,
     return pair->rows[slot];
 }
 
+const float image_mean[3] = {0.485f, 0.456f, 0.406f}, image_std[3] = {0.229f, 0.224f, 0.225f};
+
 /* ImageNet's scale and shift for every float of a row of RGB, so that the loop over it is flat and vectorises. */
 typedef struct Normal {
     float scale[3 * GROUP], shift[3 * GROUP];
 } Normal;
 
 static void normal_make(Normal *n, size_t count) {
-    static const float mean[3] = {0.485f, 0.456f, 0.406f}, std[3] = {0.229f, 0.224f, 0.225f};
     for (size_t i = 0; i < 3 * count; i++) {
-        n->scale[i] = 1 / (255 * std[i % 3]);
-        n->shift[i] = -mean[i % 3] / std[i % 3];
+        n->scale[i] = 1 / (255 * image_std[i % 3]);
+        n->shift[i] = -image_mean[i % 3] / image_std[i % 3];
     }
 }
 

@@ -1,7 +1,5 @@
 #include "train/features.h"
 
-#include "image/image.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -60,7 +58,16 @@ static uint16_t *entry_at(const Features *f, size_t i) {
     return i < f->in_memory ? f->memory + i * size : f->mapped + (i - f->in_memory) * size;
 }
 
+static void close_backbone(Features *f) {
+    backbone_close(f->backbone);
+    array_free(f->f2);
+    array_free(f->f3);
+    f->backbone = NULL;
+    f->f2 = f->f3 = NULL;
+}
+
 void features_close(Features *f) {
+    close_backbone(f);
     array_free(f->memory);
     if (f->mapped) munmap(f->mapped, f->mapped_bytes);
     *f = (Features){0};
@@ -68,34 +75,24 @@ void features_close(Features *f) {
 
 /* ---- filling --------------------------------------------------------------------------------------------- */
 
-/* (height, width, 3) in place. */
-static void flip_input(float *input, size_t height, size_t width, Flip flip) {
-    enum { C = 3 };
-    if (flip & FLIP_HORIZONTAL)
-        for (size_t y = 0; y < height; y++)
-            for (size_t x = 0; x < width / 2; x++)
-                for (size_t c = 0; c < C; c++) {
-                    float *a = input + (y * width + x) * C + c, *b = input + (y * width + width - 1 - x) * C + c;
-                    const float swap = *a;
-                    *a = *b;
-                    *b = swap;
-                }
-    if (flip & FLIP_VERTICAL)
-        for (size_t y = 0; y < height / 2; y++)
-            for (size_t i = 0; i < width * C; i++) {
-                float *a = input + y * width * C + i, *b = input + (height - 1 - y) * width * C + i;
-                const float swap = *a;
-                *a = *b;
-                *b = swap;
-            }
-}
-
-static BlemishStatus load_input(const FeatureSource *source, const Geometry *g, float *input, Error *e) {
+static BlemishStatus load_input(const FeatureSource *source, size_t height, size_t width, float *input, Error *e) {
     BlemishImage image;
     if (image_decode(&image, source->path, e)) return e->status;
-    image_to_input(&image, g->height, g->width, input);
+    augment_image(&source->view, &image, height, width, input, e);
     image_free(&image);
-    flip_input(input, g->height, g->width, source->flip);
+    return e->status;
+}
+
+/* Entries first to first + n - 1, at most a batch. */
+static BlemishStatus compute(Features *f, size_t first, size_t n, const FeatureSource *sources, Error *e) {
+    float *input = backbone_input(f->backbone);
+    for (size_t k = 0; k < n; k++)
+        if (load_input(&sources[k], f->height, f->width, input + k * f->height * f->width * 3, e)) return e->status;
+    if (backbone_run(f->backbone, f->f2, f->f3, e)) return e->status;
+    for (size_t k = 0; k < n; k++) {
+        kernels()->to_bf16(f->f2 + k * f->size2, f->size2, entry_at(f, first + k));
+        kernels()->to_bf16(f->f3 + k * f->size3, f->size3, entry_at(f, first + k) + f->size2);
+    }
     return BLEMISH_OK;
 }
 
@@ -112,39 +109,49 @@ static BlemishStatus report(const FeatureSettings *settings, size_t done, size_t
     return error_set(e, BLEMISH_ERROR_INTERRUPTED, "stopped while computing features");
 }
 
-static BlemishStatus fill(Features *f, Backbone *backbone, const Geometry *g, const FeatureSource *sources,
-                          const FeatureSettings *settings, Error *e) {
-    const size_t pixels = g->height * g->width * 3;
+static BlemishStatus fill(Features *f, const FeatureSource *sources, const FeatureSettings *settings, Error *e) {
     const double start = now_seconds();
-    float *f2 = array_new(BACKBONE_BATCH * f->size2, sizeof *f2, e);
-    float *f3 = array_new(BACKBONE_BATCH * f->size3, sizeof *f3, e);
-    for (size_t i = 0; i < f->count && e->status == BLEMISH_OK; i += BACKBONE_BATCH) {
+    for (size_t i = 0; i < f->count; i += BACKBONE_BATCH) {
         const size_t n = f->count - i < BACKBONE_BATCH ? f->count - i : BACKBONE_BATCH;
-        if (report(settings, i, f->count, start, e)) break;
-        for (size_t k = 0; k < n && e->status == BLEMISH_OK; k++)
-            load_input(&sources[i + k], g, backbone_input(backbone) + k * pixels, e);
-        if (e->status != BLEMISH_OK || backbone_run(backbone, f2, f3, e)) break;
-        for (size_t k = 0; k < n; k++) {
-            kernels()->to_bf16(f2 + k * f->size2, f->size2, entry_at(f, i + k));
-            kernels()->to_bf16(f3 + k * f->size3, f->size3, entry_at(f, i + k) + f->size2);
-        }
+        if (report(settings, i, f->count, start, e) || compute(f, i, n, sources + i, e)) return e->status;
     }
-    array_free(f2);
-    array_free(f3);
-    return e->status == BLEMISH_OK ? report(settings, f->count, f->count, start, e) : e->status;
+    return report(settings, f->count, f->count, start, e);
+}
+
+static BlemishStatus open_empty(Features *f, Engine *engine, const Trunk *trunk, const Geometry *g, size_t count,
+                                const FeatureSettings *settings, Error *e) {
+    e->status = BLEMISH_OK;
+    *f = (Features){.count = count,
+                    .size2 = g->h2 * g->w2 * g->c2,
+                    .size3 = g->h3 * g->w3 * g->c3,
+                    .height = g->height,
+                    .width = g->width};
+    if (reserve(f, settings, e) || backbone_open(&f->backbone, engine, trunk, BACKBONE_BATCH, g->height, g->width, e))
+        return e->status;
+    f->f2 = array_new(BACKBONE_BATCH * f->size2, sizeof *f->f2, e);
+    f->f3 = array_new(BACKBONE_BATCH * f->size3, sizeof *f->f3, e);
+    return e->status;
 }
 
 BlemishStatus features_open(Features *f, Engine *engine, const Trunk *trunk, const Geometry *g,
                             const FeatureSource *sources, size_t count, const FeatureSettings *settings, Error *e) {
-    e->status = BLEMISH_OK;
-    *f = (Features){.count = count, .size2 = g->h2 * g->w2 * g->c2, .size3 = g->h3 * g->w3 * g->c3};
-    Backbone *backbone = NULL;
-    if (reserve(f, settings, e) == BLEMISH_OK &&
-        backbone_open(&backbone, engine, trunk, BACKBONE_BATCH, g->height, g->width, e) == BLEMISH_OK)
-        fill(f, backbone, g, sources, settings, e);
-    backbone_close(backbone);
+    if (open_empty(f, engine, trunk, g, count, settings, e) == BLEMISH_OK) fill(f, sources, settings, e);
+    close_backbone(f);
     if (e->status != BLEMISH_OK) features_close(f);
     return e->status;
+}
+
+BlemishStatus features_open_empty(Features *f, Engine *engine, const Trunk *trunk, const Geometry *g, size_t count,
+                                  Error *e) {
+    const FeatureSettings in_memory = {.cache_mb = SIZE_MAX};
+    if (open_empty(f, engine, trunk, g, count, &in_memory, e)) features_close(f);
+    return e->status;
+}
+
+BlemishStatus features_renew(Features *f, const FeatureSource *sources, size_t count, Error *e) {
+    for (size_t i = 0; i < count; i += BACKBONE_BATCH)
+        if (compute(f, i, count - i < BACKBONE_BATCH ? count - i : BACKBONE_BATCH, sources + i, e)) return e->status;
+    return BLEMISH_OK;
 }
 
 /* ---- reading --------------------------------------------------------------------------------------------- */

@@ -1,15 +1,15 @@
 /* Features of the training images, computed once by the frozen backbone and kept: bfloat16, in memory up to a limit,
  * beyond it in an unlinked file that is mapped. A flip is an entry of its own, because the features of a flipped image
- * are not the flipped features. */
+ * are not the flipped features. Where the ways to show an image are endless, entries are renewed instead. */
 #ifndef BLEMISH_FEATURES_H
 #define BLEMISH_FEATURES_H
 
-#include "data/data.h"
 #include "net/net.h"
+#include "train/augment.h"
 
 typedef struct FeatureSource {
     const char *path;
-    Flip flip;
+    Augmentation view;
 } FeatureSource;
 
 typedef struct Features {
@@ -17,6 +17,9 @@ typedef struct Features {
     size_t size2, size3;     /* floats of f2 and f3 of an entry */
     uint16_t *memory, *mapped;
     size_t mapped_bytes;
+    size_t height, width; /* of the backbone's input */
+    Backbone *backbone;   /* open while entries are computed */
+    float *f2, *f3;       /* its output */
 } Features;
 
 typedef struct FeatureSettings {
@@ -29,6 +32,11 @@ typedef struct FeatureSettings {
 /* Decodes every source, runs the backbone. BLEMISH_ERROR_INTERRUPTED when progress asks to stop. */
 BlemishStatus features_open(Features *f, Engine *engine, const Trunk *trunk, const Geometry *g,
                             const FeatureSource *sources, size_t count, const FeatureSettings *settings, Error *e);
+/* `count` empty entries in memory, for features_renew. */
+BlemishStatus features_open_empty(Features *f, Engine *engine, const Trunk *trunk, const Geometry *g, size_t count,
+                                  Error *e);
+/* Computes entries 0 to count - 1 anew: the same bits as features_open's of these sources. */
+BlemishStatus features_renew(Features *f, const FeatureSource *sources, size_t count, Error *e);
 void features_close(Features *f);
 /* Entry i as floats times `scale` into f2 and f3. */
 void features_get(const Features *f, size_t i, float scale, float *f2, float *f3);

@@ -75,6 +75,16 @@ static const Key keys[] = {
      "1: defective images are shown in four flips (supervised)"},
     {"data.dilate", KIND_COUNT, false, AT(dilate), 1, 255, NULL,
      "side of the square masks grow by, odd, 1: off (supervised)"},
+    {"data.rotate", KIND_SWITCH, false, AT(rotate), 0, 1, NULL,
+     "1: images are shown turned by 0, 90, 180 or 270 degrees"},
+    {"data.brightness", KIND_REAL, false, AT(brightness), 0, 0.9, NULL,
+     "largest relative change of an image's brightness, 0: off"},
+    {"data.contrast", KIND_REAL, false, AT(contrast), 0, 0.9, NULL,
+     "largest relative change of an image's contrast, 0: off"},
+    {"data.shift", KIND_REAL, false, AT(shift), 0, 0.25, NULL,
+     "largest shift, as a fraction of the height and of the width, 0: off"},
+    {"data.variants", KIND_COUNT, false, AT(variants), 0, 1000, NULL,
+     "random variants of brightness, contrast and shift that are kept of an image, 0: drawn anew at every showing"},
 };
 enum { KEYS = sizeof keys / sizeof keys[0] };
 
@@ -102,6 +112,7 @@ void recipe_defaults(Recipe *recipe) {
         .perlin_threshold = -1,
         .flips = 1,
         .dilate = 7,
+        .variants = 4,
         .distance_weights = 1,
         .align_corners = 1,
         .upscale = 1,

@@ -4,101 +4,152 @@
 
 #include <string.h>
 
-static void flip_bytes(const uint8_t *in, size_t height, size_t width, Flip flip, uint8_t *out) {
-    for (size_t y = 0; y < height; y++)
-        for (size_t x = 0; x < width; x++)
-            out[y * width + x] =
-                in[(flip & FLIP_VERTICAL ? height - 1 - y : y) * width + (flip & FLIP_HORIZONTAL ? width - 1 - x : x)];
-}
+/* ---- one entry ------------------------------------------------------------------------------------------- */
 
-/* Buffers at network resolution. */
-typedef struct Scratch {
-    uint8_t *mask, *flipped, *dilated;
-    float *plane, *small;
-} Scratch;
-
-/* *any is false, and out left alone, where the mask has no pixel. */
-static BlemishStatus read_mask(MaskReader *reader, const Sample *sample, const Geometry *g, uint8_t *out, bool *any,
-                               Error *e) {
-    BlemishImage image;
-    *any = false;
-    if (sample->mask_path == NULL) return BLEMISH_OK;
-    if (mask_read(reader, sample->mask_path, sample->path, &image, e)) return e->status;
-    if (image.data == NULL) return BLEMISH_OK;
-    *any = true;
-    mask_resize_nearest(image.data, image.height, image.width, out, g->height, g->width);
-    image_free(&image);
-    return BLEMISH_OK;
-}
-
-/* One flip of the mask in s->mask: dilated, weighted, brought to feature resolution. */
-static BlemishStatus make_target(const Scratch *s, const Geometry *g, const Recipe *recipe, Flip flip, uint8_t *mask,
-                                 float *weights, Error *e) {
+/* The view of a turned mask: shifted, flipped, dilated, weighted, brought to feature resolution. */
+static BlemishStatus make_target(Targets *t, size_t entry, const uint8_t *turned, Augmentation *view, Error *e) {
+    const Geometry *g = t->g;
+    const TargetScratch *s = &t->scratch;
     const size_t n = g->height * g->width;
-    flip_bytes(s->mask, g->height, g->width, flip, s->flipped);
-    if (mask_dilate_square(s->flipped, g->height, g->width, recipe->dilate, s->dilated, e)) return e->status;
+    uint8_t *mask = t->masks + entry * t->pixels;
+    augment_keep_defect(view, turned, g->height, g->width);
+    memcpy(s->mask, turned, n);
+    augment_mask(view, s->mask, g->height, g->width);
+    if (mask_dilate_square(s->mask, g->height, g->width, t->dilate, s->dilated, e)) return e->status;
     for (size_t i = 0; i < n; i++) s->plane[i] = s->dilated[i];
     plane_resize_bilinear_corners(s->plane, g->height, g->width, s->small, g->h, g->w);
-    for (size_t i = 0; i < g->h * g->w; i++) mask[i] = s->small[i] >= 0.5f;
-    if (weights == NULL) return BLEMISH_OK;
+    for (size_t i = 0; i < t->pixels; i++) mask[i] = s->small[i] >= 0.5f;
+    if (t->weights == NULL) return BLEMISH_OK;
     if (mask_distance_weights(s->dilated, g->height, g->width, s->plane, e)) return e->status;
-    plane_resize_bilinear_corners(s->plane, g->height, g->width, weights, g->h, g->w);
+    plane_resize_bilinear_corners(s->plane, g->height, g->width, t->weights + entry * t->pixels, g->h, g->w);
     return BLEMISH_OK;
 }
 
-static BlemishStatus make_all(Targets *t, const Scratch *s, const Sample *const *samples, size_t count,
-                              const Geometry *g, const Recipe *recipe, Error *e) {
-    MaskReader reader = {0};
-    BlemishStatus status = BLEMISH_OK;
-    for (size_t i = 0; i < count && status == BLEMISH_OK; i++) {
-        const size_t first = i * t->flips * t->pixels;
-        bool any;
-        if (t->weights)
-            for (size_t k = 0; k < t->flips * t->pixels; k++) t->weights[first + k] = 1.0f;
-        status = read_mask(&reader, samples[i], g, s->mask, &any, e);
-        for (size_t f = 0; f < t->flips && any && status == BLEMISH_OK; f++) {
-            const size_t at = first + f * t->pixels;
-            status = make_target(s, g, recipe, (Flip)f, t->masks + at, t->weights ? t->weights + at : NULL, e);
+/* Of an image without a mask. */
+static void make_empty(Targets *t, size_t entry) {
+    memset(t->masks + entry * t->pixels, 0, t->pixels);
+    for (size_t k = 0; t->weights && k < t->pixels; k++) t->weights[entry * t->pixels + k] = 1.0f;
+}
+
+/* What is too small to survive the way to feature resolution would teach that defects are good. */
+static bool has_defect(const Targets *t, size_t entry, size_t entries) {
+    return memchr(t->masks + entry * t->pixels, 1, entries * t->pixels) != NULL;
+}
+
+/* ---- all of them ----------------------------------------------------------------------------------------- */
+
+/* mask->data is NULL where there is none. */
+static BlemishStatus read_mask(MaskReader *reader, const Sample *sample, BlemishImage *mask, Error *e) {
+    *mask = (BlemishImage){0};
+    return sample->mask_path ? mask_read(reader, sample->mask_path, sample->path, mask, e) : BLEMISH_OK;
+}
+
+/* Every view of one image. */
+static BlemishStatus make_views(Targets *t, size_t first, const BlemishImage *mask, Augmentation *views, size_t count,
+                                Error *e) {
+    uint8_t *turned = t->scratch.turned;
+    for (size_t v = 0; v < count; v++) {
+        if (mask->data == NULL) {
+            make_empty(t, first + v);
+            continue;
         }
-        /* What is too small to survive the way to feature resolution would teach that defects are good. */
-        t->segmented[i] = any && memchr(t->masks + first, 1, t->flips * t->pixels) != NULL;
+        if ((v == 0 || views[v].turn != views[v - 1].turn) &&
+            augment_turn_mask(views[v].turn, mask, t->g->height, t->g->width, turned, e))
+            return e->status;
+        if (make_target(t, first + v, turned, &views[v], e)) return e->status;
     }
-    mask_reader_close(&reader);
-    return status;
+    memset(t->segmented + first, has_defect(t, first, count), count);
+    return BLEMISH_OK;
+}
+
+static BlemishStatus keep_turned(Targets *t, size_t image, const BlemishImage *mask, Error *e) {
+    const Geometry *g = t->g;
+    t->known[image] = mask->data != NULL;
+    for (unsigned turn = 0; turn < t->turns && mask->data; turn++)
+        if (augment_turn_mask(turn, mask, g->height, g->width,
+                              t->turned + (image * t->turns + turn) * g->height * g->width, e))
+            return e->status;
+    return BLEMISH_OK;
+}
+
+static BlemishStatus open_entries(Targets *t, const Geometry *g, const Recipe *recipe, size_t entries, Error *e) {
+    const size_t n = g->height * g->width;
+    e->status = BLEMISH_OK;
+    *t = (Targets){.g = g, .dilate = recipe->dilate, .pixels = g->h * g->w, .turns = recipe->rotate ? 4 : 1};
+    if (entries == 0) return BLEMISH_OK;
+    t->scratch = (TargetScratch){array_new(n, 1, e), array_new(n, 1, e), array_new(n, 1, e),
+                                 array_new(n, sizeof(float), e), array_new(t->pixels, sizeof(float), e)};
+    t->masks = array_new(entries, t->pixels, e);
+    t->segmented = array_new(entries, 1, e);
+    if (recipe->distance_weights) t->weights = array_new(entries, t->pixels * sizeof(float), e);
+    return e->status;
+}
+
+static void scratch_close(TargetScratch *s) {
+    array_free(s->turned), array_free(s->mask), array_free(s->dilated), array_free(s->plane), array_free(s->small);
+    *s = (TargetScratch){0};
 }
 
 BlemishStatus targets_open(Targets *t, const Sample *const *samples, size_t count, const Geometry *g,
-                           const Recipe *recipe, Error *e) {
-    const size_t n = g->height * g->width;
-    *t = (Targets){.pixels = g->h * g->w, .flips = recipe->flips ? 4 : 1};
-    e->status = BLEMISH_OK;
-    if (count == 0) return BLEMISH_OK;
-    Scratch s = {array_new(n, 1, e), array_new(n, 1, e), array_new(n, 1, e), array_new(n, sizeof(float), e),
-                 array_new(t->pixels, sizeof(float), e)};
-    t->masks = array_new(count, t->flips * t->pixels, e);
-    t->segmented = array_new(count, 1, e);
-    if (recipe->distance_weights) t->weights = array_new(count, t->flips * t->pixels * sizeof(float), e);
-    if (e->status == BLEMISH_OK) make_all(t, &s, samples, count, g, recipe, e);
-    array_free(s.mask), array_free(s.flipped), array_free(s.dilated), array_free(s.plane), array_free(s.small);
-    if (e->status != BLEMISH_OK) targets_close(t);
-    return e->status;
+                           const Recipe *recipe, Augmentation *views, size_t per_image, Error *e) {
+    MaskReader reader = {0};
+    BlemishStatus status = open_entries(t, g, recipe, count * per_image, e);
+    for (size_t i = 0; i < count && status == BLEMISH_OK; i++) {
+        BlemishImage mask;
+        status = read_mask(&reader, samples[i], &mask, e);
+        if (status == BLEMISH_OK) status = make_views(t, i * per_image, &mask, views + i * per_image, per_image, e);
+        image_free(&mask);
+    }
+    mask_reader_close(&reader);
+    scratch_close(&t->scratch);
+    if (status != BLEMISH_OK) targets_close(t);
+    return status;
+}
+
+BlemishStatus targets_open_empty(Targets *t, const Sample *const *samples, size_t count, const Geometry *g,
+                                 const Recipe *recipe, size_t entries, Error *e) {
+    MaskReader reader = {0};
+    BlemishStatus status = open_entries(t, g, recipe, count ? entries : 0, e);
+    if (status == BLEMISH_OK && count) {
+        t->turned = array_new(count, t->turns * g->height * g->width, e);
+        t->known = array_new(count, 1, e);
+        status = e->status;
+    }
+    for (size_t i = 0; i < count && status == BLEMISH_OK; i++) {
+        BlemishImage mask;
+        status = read_mask(&reader, samples[i], &mask, e);
+        if (status == BLEMISH_OK) status = keep_turned(t, i, &mask, e);
+        image_free(&mask);
+    }
+    mask_reader_close(&reader);
+    if (status != BLEMISH_OK) targets_close(t);
+    return status;
+}
+
+BlemishStatus targets_renew(Targets *t, size_t entry, size_t image, Augmentation *view, Error *e) {
+    const size_t n = t->g->height * t->g->width;
+    if (!t->known[image])
+        make_empty(t, entry);
+    else if (make_target(t, entry, t->turned + (image * t->turns + view->turn) * n, view, e))
+        return e->status;
+    t->segmented[entry] = has_defect(t, entry, 1);
+    return BLEMISH_OK;
 }
 
 void targets_close(Targets *t) {
     array_free(t->masks);
     array_free(t->weights);
     array_free(t->segmented);
+    array_free(t->turned);
+    array_free(t->known);
+    scratch_close(&t->scratch);
     *t = (Targets){0};
 }
 
-static size_t target_at(const Targets *t, size_t image, Flip flip) {
-    return (image * t->flips + (t->flips == 1 ? 0 : (size_t)flip)) * t->pixels;
+const uint8_t *targets_mask(const Targets *t, size_t entry) {
+    return t->masks + entry * t->pixels;
 }
 
-const uint8_t *targets_mask(const Targets *t, size_t image, Flip flip) {
-    return t->masks + target_at(t, image, flip);
-}
-
-const float *targets_weights(const Targets *t, size_t image, Flip flip) {
-    return t->weights ? t->weights + target_at(t, image, flip) : NULL;
+const float *targets_weights(const Targets *t, size_t entry) {
+    return t->weights ? t->weights + entry * t->pixels : NULL;
 }

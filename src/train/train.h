@@ -31,7 +31,10 @@ typedef struct Recipe {
     double feature_scale;                 /* auto: measured on the training images (docs/architecture.md) */
     double perlin_threshold;              /* auto: 0.2 when unsupervised, 0.6 when supervised */
     int flips;                            /* 1: supervised only, each anomalous image in four flips */
-    size_t dilate;        /* 7: side of the square that masks are dilated by when supervised; 1: off; odd */
+    size_t dilate; /* 7: side of the square that masks are dilated by when supervised; 1: off; odd */
+    int rotate;    /* 0; 1: images are shown in four quarter turns */
+    double brightness, contrast, shift; /* 0 0 0: largest changes, relative, relative and of the side */
+    size_t variants;      /* 4: random variants of those three that are kept of an image; 0: drawn at every showing */
     int distance_weights; /* 1: the loss weights D (docs/recipes.md), supervised only */
     int align_corners;    /* 1 */
     int upscale;          /* 1; 0: the feature resolution is layer2's */

@@ -1,10 +1,9 @@
-/* The training run: features once, then epochs of steps on them. All randomness is a function of (seed, step,
+/* The training run: epochs of steps on the examples' features. All randomness is a function of (seed, step,
  * sample), so a run continues from a checkpoint to the same bits. */
 #include "train/anomaly.h"
 #include "train/checkpoint.h"
-#include "train/features.h"
+#include "train/examples.h"
 #include "train/loss.h"
-#include "train/targets.h"
 #include "train/train_log.h"
 
 #include "net/head_train.h"
@@ -15,9 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-/* Features are divided by their mean channel deviation over this: docs/results.md tells how it was found. */
-#define REFERENCE_DEVIATION 0.04
 
 /* One batch's inputs and targets, all 2B samples. */
 typedef struct Batch {
@@ -38,8 +34,7 @@ typedef struct Trainer {
     Optimiser optimiser;
     const Sample **samples; /* normals, then anomalies */
     size_t normals, anomalies;
-    Features features; /* normals, then each anomaly's flips */
-    Targets targets;
+    Examples examples;
     Sampler sampler;
     Draw *draws;
     size_t batch_size; /* the recipe's, or all of a smaller epoch: no memory for images that never come */
@@ -73,44 +68,11 @@ static size_t steps_of(const Trainer *t) {
     return (sampler_epoch_length(&t->sampler) + t->batch_size - 1) / t->batch_size;
 }
 
-static size_t flips_of(const Trainer *t) {
-    return t->recipe->flips ? 4 : 1;
-}
-
-static BlemishStatus open_features(Trainer *t, Error *e) {
-    const size_t flips = flips_of(t), count = t->normals + t->anomalies * flips;
-    FeatureSource *sources = array_new(count, sizeof *sources, e);
-    if (sources == NULL) return e->status;
-    for (size_t i = 0; i < t->normals; i++) sources[i] = (FeatureSource){t->samples[i]->path, FLIP_NONE};
-    for (size_t i = 0; i < t->anomalies * flips; i++)
-        sources[t->normals + i] = (FeatureSource){t->samples[t->normals + i / flips]->path, (Flip)(i % flips)};
-    const BlemishTrainSettings *s = t->settings;
-    const FeatureSettings settings = {s->cache_mb, s->cache_dir, s->progress, s->progress_user};
-    features_open(&t->features, t->engine, t->trunk, &t->g, sources, count, &settings, e);
-    array_free(sources);
-    return e->status;
-}
-
-static BlemishStatus measure_scale(Trainer *t, Error *e) {
-    double deviation;
-    if (t->recipe->feature_scale > 0) {
-        t->heads->feature_scale = (float)t->recipe->feature_scale;
-        return BLEMISH_OK;
-    }
-    if (features_deviation(&t->features, t->normals, &t->g, &deviation, e)) return e->status;
-    if (!(deviation >= 1e-6 && deviation <= 1e4)) /* within what a model file may hold, with room to spare */
-        return error_set(e, BLEMISH_ERROR_ARGUMENT,
-                         "features: found a standard deviation of %g over the good images, expected 1e-6 to 1e4",
-                         deviation);
-    t->heads->feature_scale = (float)(deviation / REFERENCE_DEVIATION);
-    return BLEMISH_OK;
-}
-
 static BlemishStatus open_batch(Trainer *t, Error *e) {
     const size_t B = t->batch_size, n = t->g.h * t->g.w;
     Batch *b = &t->batch;
-    b->f2 = array_new(B * t->features.size2, sizeof(float), e);
-    b->f3 = array_new(B * t->features.size3, sizeof(float), e);
+    b->f2 = array_new(B * t->examples.features.size2, sizeof(float), e);
+    b->f3 = array_new(B * t->examples.features.size3, sizeof(float), e);
     b->weight = array_new(2 * B * n, sizeof(float), e);
     b->dmap = array_new(2 * B * n, sizeof(float), e);
     b->dscore = array_new(2 * B, sizeof(float), e);
@@ -130,8 +92,7 @@ static BlemishStatus open_learning(Trainer *t, Error *e) {
                                           .bf16 = r->bf16 != 0};
     if (heads_initialise(t->heads, r->seed, e) || optimiser_open(&t->optimiser, &t->heads->params, e) ||
         head_params_open(&t->grads, t->g.c, r->hidden, e) ||
-        head_trainer_open(&t->head_trainer, t->engine, t->heads, &t->g, &settings, e) ||
-        targets_open(&t->targets, t->samples + t->normals, t->anomalies, &t->g, r, e))
+        head_trainer_open(&t->head_trainer, t->engine, t->heads, &t->g, &settings, e))
         return e->status;
     t->draws = array_new(sampler_epoch_length(&t->sampler), sizeof *t->draws, e);
     t->cursor.shown = array_new(t->normals, sizeof *t->cursor.shown, e);
@@ -162,9 +123,8 @@ static void trainer_close(Trainer *t) {
     head_trainer_close(t->head_trainer);
     head_params_close(&t->grads);
     optimiser_close(&t->optimiser);
-    targets_close(&t->targets);
+    examples_close(&t->examples);
     sampler_close(&t->sampler);
-    features_close(&t->features);
     engine_close(t->engine);
 }
 
@@ -187,21 +147,21 @@ static void fill_noise(Trainer *t, size_t s, bool second, const uint8_t *mask, u
         memset(noise, 0, n);
 }
 
-/* Targets and noise of sample s, which shows `draw`. */
-static void fill_sample(Trainer *t, size_t s, bool second, Draw draw) {
+/* Targets and noise of sample s, which shows the batch's image `place`. */
+static void fill_sample(Trainer *t, size_t s, bool second, size_t place, bool anomalous) {
     const size_t n = t->g.h * t->g.w;
     Batch *b = &t->batch;
     uint8_t *mask = b->mask + s * n, *noise = b->noise_mask + s * n;
     float *weight = b->weight + s * n;
-    const bool anomalous = draw.sample >= t->normals;
-    const size_t image = draw.sample - t->normals;
-    const float *given = anomalous ? targets_weights(&t->targets, image, draw.flip) : NULL;
+    const Targets *targets = &t->examples.targets;
+    const size_t target = anomalous ? examples_target(&t->examples, place) : 0;
+    const float *given = anomalous ? targets_weights(targets, target) : NULL;
     if (anomalous)
-        memcpy(mask, targets_mask(&t->targets, image, draw.flip), n);
+        memcpy(mask, targets_mask(targets, target), n);
     else
         memset(mask, 0, n);
     for (size_t i = 0; i < n; i++) weight[i] = given ? given[i] : 1.0f;
-    b->segmented[s] = t->recipe->segmentation && (!anomalous || t->targets.segmented[image]);
+    b->segmented[s] = t->recipe->segmentation && (!anomalous || targets->segmented[target]);
     b->label[s] = anomalous;
     fill_noise(t, s, second, mask, noise);
     for (size_t i = 0; i < n; i++) {
@@ -212,16 +172,13 @@ static void fill_sample(Trainer *t, size_t s, bool second, Draw draw) {
 
 static void fill_batch(Trainer *t, const Draw *draws, size_t images) {
     const float scale = 1.0f / t->heads->feature_scale;
+    const Features *f = &t->examples.features;
+    Batch *b = &t->batch;
 #pragma omp parallel for schedule(static)
-    for (size_t i = 0; i < images; i++) {
-        const size_t image = draws[i].sample;
-        const size_t entry = image < t->normals ? image
-                                                : t->normals + (image - t->normals) * flips_of(t) +
-                                                      (t->recipe->flips ? draws[i].flip : 0);
-        features_get(&t->features, entry, scale, t->batch.f2 + i * t->features.size2,
-                     t->batch.f3 + i * t->features.size3);
-    }
-    for (size_t s = 0; s < 2 * images; s++) fill_sample(t, s, s >= images, draws[s % images]);
+    for (size_t i = 0; i < images; i++)
+        examples_features(&t->examples, i, scale, b->f2 + i * f->size2, b->f3 + i * f->size3);
+    for (size_t s = 0; s < 2 * images; s++)
+        fill_sample(t, s, s >= images, s % images, draws[s % images].sample >= t->normals);
 }
 
 static BlemishStatus diverged(const Trainer *t, const char *what, double found, Error *e) {
@@ -235,6 +192,7 @@ static BlemishStatus run_step(Trainer *t, const Draw *draws, size_t images, Erro
     const Recipe *r = t->recipe;
     Batch *b = &t->batch;
     LossTerms terms;
+    if (examples_show(&t->examples, draws, images, global_step(t), e)) return e->status;
     fill_batch(t, draws, images);
     const HeadBatch batch = {.images = images,
                              .f2 = b->f2,
@@ -250,7 +208,7 @@ static BlemishStatus run_step(Trainer *t, const Draw *draws, size_t images, Erro
                           .mask = b->mask,
                           .label = b->label,
                           .segmented = b->segmented,
-                          .weight = t->targets.weights ? b->weight : NULL,
+                          .weight = t->examples.targets.weights ? b->weight : NULL,
                           .unscored = !r->classification};
     loss_terms(&in, &terms, b->dmap, b->dscore);
     if (!isfinite(terms.total)) return diverged(t, "loss", terms.total, e);
@@ -394,8 +352,9 @@ static BlemishStatus train_all(Trainer *t, const Manifest *manifest, Error *e) {
     t->heads->icpr = r->variant == VARIANT_ICPR;
     t->heads->map_score = !r->classification;
     const int before = engine_enter(t->engine);
-    if (open_features(t, e) == BLEMISH_OK && measure_scale(t, e) == BLEMISH_OK && open_learning(t, e) == BLEMISH_OK &&
-        resume(t, e) == BLEMISH_OK)
+    if (examples_open(&t->examples, t->samples, t->normals, t->anomalies, t->engine, t->trunk, &t->g, r, t->batch_size,
+                      t->settings, &t->heads->feature_scale, e) == BLEMISH_OK &&
+        open_learning(t, e) == BLEMISH_OK && resume(t, e) == BLEMISH_OK)
         run_epochs(t, e);
     engine_leave(before);
     return e->status;
