@@ -89,17 +89,19 @@ static void write_mask(const Mask *m, char path[PATH_SIZE]) {
     image_free(&image);
 }
 
-/* The targets of one mask by the supervised recipe. */
-static void make_targets(Targets *t, const Mask *m, const Geometry *g, size_t dilate) {
+/* The targets of one mask by the supervised recipe, in one flip: entry 0. */
+static void make_targets(Targets *t, const Mask *m, const Geometry *g, size_t dilate, Flip flip) {
     Error e = {0};
     char path[PATH_SIZE];
     Recipe recipe;
     recipe_defaults(&recipe);
     recipe.dilate = dilate;
-    recipe.distance_weights = recipe.flips = 1;
+    recipe.distance_weights = 1;
     write_mask(m, path);
     const Sample sample = {.path = path, .mask_path = path, .label = BLEMISH_LABEL_DEFECT}, *list[] = {&sample};
-    assert_ok(targets_open(t, list, 1, g, &recipe, &e), e.text);
+    Augmentation view = AUGMENT_NONE;
+    view.flip = flip;
+    assert_ok(targets_open(t, list, 1, g, &recipe, &view, 1, &e), e.text);
 }
 
 /* Flips have no function of their own: what is shown of a mask that neither grows nor changes its size is its flip. */
@@ -110,8 +112,8 @@ static void check_flip(const Mask *m) {
     const Flip flip = next_flip();
     next_rows(m->height, m->width, rows);
     if (memchr(m->pixels, 1, m->height * m->width) == NULL) return; /* no target is made of an empty mask */
-    make_targets(&t, m, &g, 1);
-    for (size_t i = 0; i < t.pixels; i++) assert_int_equal(targets_mask(&t, 0, flip)[i], rows[i] == '1');
+    make_targets(&t, m, &g, 1, flip);
+    for (size_t i = 0; i < t.pixels; i++) assert_int_equal(targets_mask(&t, 0)[i], rows[i] == '1');
     targets_close(&t);
     compared[0]++;
 }
@@ -160,13 +162,13 @@ static void check_target(const Mask *m) {
     const size_t height = next_size(), width = next_size();
     const Flip flip = next_flip();
     assert_ok(geometry_make(&g, height, width, 1, 1, &e), e.text);
-    make_targets(&t, m, &g, 7);
+    make_targets(&t, m, &g, 7, flip);
     next_rows(g.h, g.w, rows);
     assert_true(next_word(word) && strcmp(word, "weights") == 0);
     for (size_t i = 0; i < g.h * g.w; i++) {
-        if (rows[i] != 'x') assert_int_equal(targets_mask(&t, 0, flip)[i], rows[i] == '1');
+        if (rows[i] != 'x') assert_int_equal(targets_mask(&t, 0)[i], rows[i] == '1');
         /* Positions and a sum of four products in float, of weights up to 3. */
-        assert_true(fabs((double)targets_weights(&t, 0, flip)[i] - next_number()) <= 16 * 3 * 0x1p-24);
+        assert_true(fabs((double)targets_weights(&t, 0)[i] - next_number()) <= 16 * 3 * 0x1p-24);
     }
     targets_close(&t);
     compared[4]++;
