@@ -256,6 +256,7 @@ static void cls_map_row(const float *m, size_t h, size_t w, size_t y, const floa
 }
 
 #include "engine/kernels_cls_train.h"
+#include "engine/kernels_winograd.h"
 
 /* ---- Gaussian noise -------------------------------------------------------------------------------------- */
 
@@ -390,6 +391,11 @@ const Kernels TABLE_NAME(KERNEL_SUFFIX) = {
     .cls_grad_rows = cls_grad_rows,
     .cls_map_grad_weight = cls_map_grad_weight,
     .cls_map_grad_map = cls_map_grad_map,
+    .winograd_input_2 = winograd_input_2,
+    .winograd_input_4 = winograd_input_4,
+    .winograd_product = winograd_product,
+    .winograd_output_2 = winograd_output_2,
+    .winograd_output_4 = winograd_output_4,
     .gauss = gauss,
     .adamw = adamw,
     .to_bf16 = to_bf16,

@@ -7,6 +7,7 @@
 #ifndef BLEMISH_KERNELS_H
 #define BLEMISH_KERNELS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -51,6 +52,18 @@ typedef struct ClsBlock {
     const float *dmean;          /* gradient of every pixel */
 } ClsBlock;
 
+#define WINOGRAD_STRIP 32 /* output channels whose weights lie together */
+#define WINOGRAD_PANEL 64 /* output channels whose sums do */
+#define WINOGRAD_ROWS 8   /* tiles come in multiples of this */
+
+/* A tile's outputs: y = relu?(sum + bias + add? y) at dst + row * i + pixel * j, for i < height and j < width. */
+typedef struct WinogradOutput {
+    const float *bias; /* WINOGRAD_PANEL */
+    size_t height, width;
+    size_t row, pixel; /* floats from a pixel to the one below it and to the next */
+    bool add, relu;
+} WinogradOutput;
+
 typedef struct Kernels {
     const char *name;
     /* out (w, LIFT_BLOCK) = sum over maps of lifted row y, channels c0 .. c0 + LIFT_BLOCK - 1.
@@ -91,6 +104,17 @@ typedef struct Kernels {
     /* Backward of cls_map_row from d (w, 128), row y: dweight (25, 128) += ..., dm (h, w) += ... */
     void (*cls_map_grad_weight)(const float *m, size_t h, size_t w, size_t y, const float *d, float *dweight);
     void (*cls_map_grad_map)(const float *d, size_t h, size_t w, size_t y, const float *weight, float *dm);
+    /* Winograd's algorithm (winograd.c) for tiles of 2x2 and 4x4 outputs. One tile's input at its 4x4 or 6x6 points:
+     * pixels says where the tile's 4x4 or 6x6 pixels are; channels c .. c + 15 (channels is a multiple of 16) of point
+     * p go to v + p * stride + c * WINOGRAD_ROWS. */
+    void (*winograd_input_2)(const float *const *pixels, size_t channels, float *v, size_t stride);
+    void (*winograd_input_4)(const float *const *pixels, size_t channels, float *v, size_t stride);
+    /* One point: m (rows, PANEL) = v (rows, channels) w (channels, PANEL). v is stored as (rows / ROWS, channels / 16,
+     * ROWS, 16), w as (PANEL / STRIP, channels, STRIP). */
+    void (*winograd_product)(const float *v, const float *w, size_t channels, size_t rows, float *m);
+    /* One tile's PANEL output channels; m + p * stride holds those of point p. */
+    void (*winograd_output_2)(const float *m, size_t stride, const WinogradOutput *o, float *dst);
+    void (*winograd_output_4)(const float *m, size_t stride, const WinogradOutput *o, float *dst);
     /* Standard normal numbers times std: element i depends on (key, stream, first + i) alone. first and n are
      * multiples of 4. */
     void (*gauss)(uint64_t key, uint64_t stream, uint64_t first, size_t n, float std, float *out);

@@ -1,6 +1,8 @@
 /* The engine, convolutions and pooling. matmul.c has the matrix products; nothing else knows oneDNN. */
 #include "engine/onednn.h"
 
+#include "engine/winograd.h"
+
 #include <omp.h>
 #include <stdio.h>
 
@@ -15,6 +17,7 @@ typedef struct Primitive {
 
 struct Conv {
     Primitive p;
+    Winograd *winograd; /* or NULL; then there is no primitive */
 };
 struct Pool {
     Primitive p;
@@ -210,6 +213,11 @@ BlemishStatus conv_open(Conv **out, Engine *engine, const ConvShape *shape, cons
     Desc plain = DESC_NONE;
     dnnl_primitive_attr_t attr = NULL;
     dnnl_primitive_desc_t pd = NULL;
+    const size_t tile = winograd_tile(shape);
+    if (tile) {
+        winograd_open(&conv->winograd, shape, tile, weight, bias, engine->threads, e);
+        goto done;
+    }
     TRY_DNNL(desc_make(&d.src, 4, src, dnnl_nhwc));
     TRY_DNNL(desc_make(&d.dst, 4, dst, dnnl_nhwc));
     TRY_DNNL(desc_make(&d.weight, 4, kernel, dnnl_format_tag_any));
@@ -233,15 +241,18 @@ done:
 }
 
 BlemishStatus conv_run(Conv *conv, const float *src, float *dst, void *scratch, Error *e) {
-    return primitive_run(&conv->p, src, dst, scratch, e);
+    if (conv->winograd == NULL) return primitive_run(&conv->p, src, dst, scratch, e);
+    winograd_run(conv->winograd, src, dst, scratch);
+    return BLEMISH_OK;
 }
 
 size_t conv_scratch(const Conv *conv) {
-    return conv->p.scratch_bytes;
+    return conv->winograd ? winograd_scratch(conv->winograd) : conv->p.scratch_bytes;
 }
 
 void conv_close(Conv *conv) {
     if (conv == NULL) return;
+    winograd_close(conv->winograd);
     primitive_close(&conv->p);
     array_free(conv);
 }
