@@ -63,7 +63,8 @@ static void project_row_twin(const Maps *m, size_t map, size_t y, size_t w, cons
 static void check_lift_row(const Kernels *k, Random *r, size_t w) {
     const size_t h = 1 + below(r, 9), n = w * LIFT_BLOCK;
     Maps m = random_maps(r, h, w);
-    const LiftMap maps[2] = {{m.data[0], m.stride[0], &m.y[0], &m.x[0]}, {m.data[1], m.stride[1], &m.y[1], &m.x[1]}};
+    const LiftMap maps[2] = {{m.data[0], m.stride[0], &m.y[0], &m.x[0], 0},
+                             {m.data[1], m.stride[1], &m.y[1], &m.x[1], 0}};
     float *scratch = random_floats(r, m.scratch);
     for (size_t count = 1; count <= 2; count++) {
         const size_t y = below(r, h);

@@ -57,7 +57,7 @@ static void check_cls_y(const Kernels *k, Random *r, size_t w, Band band) {
             for (size_t o = 0; o < h; o++)
                 add_channels(want_low + at, band_at(&band, shifted(o, u), i), d + o * n + x * CLS_CHANNELS);
         }
-    k->cls_lift_y(t, &band, y, w, row);
+    k->cls_lift_y(t, 0, &band, y, 1, w, row);
     k->cls_project_y(d, &band, i, w, low);
     assert_sums("cls_lift_y", row, want_row, n);
     assert_sums("cls_project_y", low, want_low, CLS_SIDE * n);

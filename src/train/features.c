@@ -116,21 +116,18 @@ static BlemishStatus fill(Features *f, Backbone *backbone, const Geometry *g, co
                           const FeatureSettings *settings, Error *e) {
     const size_t pixels = g->height * g->width * 3;
     const double start = now_seconds();
-    float *f2 = array_new(BACKBONE_BATCH * f->size2, sizeof *f2, e);
-    float *f3 = array_new(BACKBONE_BATCH * f->size3, sizeof *f3, e);
+    const float *f2, *f3;
     for (size_t i = 0; i < f->count && e->status == BLEMISH_OK; i += BACKBONE_BATCH) {
         const size_t n = f->count - i < BACKBONE_BATCH ? f->count - i : BACKBONE_BATCH;
         if (report(settings, i, f->count, start, e)) break;
         for (size_t k = 0; k < n && e->status == BLEMISH_OK; k++)
             load_input(&sources[i + k], g, backbone_input(backbone) + k * pixels, e);
-        if (e->status != BLEMISH_OK || backbone_run(backbone, f2, f3, e)) break;
+        if (e->status != BLEMISH_OK || backbone_run(backbone, &f2, &f3, e)) break;
         for (size_t k = 0; k < n; k++) {
             kernels()->to_bf16(f2 + k * f->size2, f->size2, entry_at(f, i + k));
             kernels()->to_bf16(f3 + k * f->size3, f->size3, entry_at(f, i + k) + f->size2);
         }
     }
-    array_free(f2);
-    array_free(f3);
     return e->status == BLEMISH_OK ? report(settings, f->count, f->count, start, e) : e->status;
 }
 
