@@ -156,7 +156,10 @@ static Maps run_backbone(const Trunk *trunk, const float *input, size_t batch, s
     int before = engine_enter(engine);
     for (int i = 0; i < 2; i++) { /* a second run finds used buffers */
         memcpy(backbone_input(backbone), input, batch * height * width * 3 * sizeof *input);
-        if (backbone_run(backbone, maps.f2, maps.f3, &e)) fail_msg("%s", e.text);
+        const float *f2, *f3;
+        if (backbone_run(backbone, &f2, &f3, &e)) fail_msg("%s", e.text);
+        memcpy(maps.f2, f2, batch * g.h2 * g.w2 * g.c2 * sizeof *f2);
+        memcpy(maps.f3, f3, batch * g.h3 * g.w3 * g.c3 * sizeof *f3);
     }
     engine_leave(before);
     backbone_close(backbone);

@@ -90,7 +90,10 @@ static void run_backbone(const FeatureSource *source, Maps *out) {
             memcpy(input + (y * WIDTH + x) * 3, plain + (from_y * WIDTH + from_x) * 3, 3 * sizeof *input);
         }
     const int before = engine_enter(engine);
-    assert_ok(backbone_run(backbone, out->f2, out->f3, &e), e.text);
+    const float *f2, *f3;
+    assert_ok(backbone_run(backbone, &f2, &f3, &e), e.text);
+    memcpy(out->f2, f2, g.h2 * g.w2 * g.c2 * sizeof *f2);
+    memcpy(out->f3, f3, g.h3 * g.w3 * g.c3 * sizeof *f3);
     engine_leave(before);
     backbone_close(backbone);
     image_free(&image);

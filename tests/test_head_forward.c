@@ -66,9 +66,89 @@ static void icpr(void **state) {
     (void)state, check_file("step-icpr.safetensors", true);
 }
 
+/* ---- strips ---------------------------------------------------------------------------------------------- */
+
+typedef struct Output {
+    float *map, score;
+    double gmac;
+} Output;
+
+/* The heads on random features; a strip has 128 pixels for each thread, so that nine take these maps whole. */
+static Output run_heads(const Heads *heads, const Geometry *g, int threads) {
+    Error e = {0};
+    Engine *engine;
+    HeadRunner *runner;
+    Random r = random_new(5, 0);
+    const size_t n2 = g->h2 * g->w2 * g->c2, n3 = g->h3 * g->w3 * g->c3;
+    float *f2 = array_new(n2, sizeof *f2, &e), *f3 = array_new(n3, sizeof *f3, &e);
+    Output out = {.map = array_new(g->h * g->w, sizeof *out.map, &e)};
+    for (size_t i = 0; i < n2; i++) f2[i] = random_float(&r);
+    for (size_t i = 0; i < n3; i++) f3[i] = random_float(&r);
+    assert_int_equal(engine_open(&engine, threads, &e), 0);
+    assert_int_equal(head_runner_open(&runner, engine, heads, g, true, &e), 0);
+    const int before = engine_enter(engine);
+    for (int i = 0; i < 2; i++) /* a second run finds the first one's rows */
+        assert_int_equal(head_runner_run(runner, f2, f3, out.map, &out.score, &e), 0);
+    engine_leave(before);
+    out.gmac = head_runner_gmac(runner);
+    head_runner_close(runner);
+    engine_close(engine);
+    array_free(f2), array_free(f3);
+    return out;
+}
+
+/* Sizes whose strips end with the map, overlap at its end, are single rows, and are all of it; every other one
+ * without upscaling. */
+static void strips_change_nothing(void **state) {
+    (void)state;
+    static const size_t sizes[][2] = {{256, 256}, {200, 328}, {40, 1100}, {328, 200}, {41, 1043}, {136, 520}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        Error e = {0};
+        Geometry g;
+        Heads heads;
+        assert_int_equal(geometry_make(&g, sizes[i][0], sizes[i][1], 24, 40, &e), 0);
+        if (i % 2) geometry_at_layer2(&g);
+        assert_int_equal(heads_open(&heads, g.c, 64, &e), 0);
+        assert_int_equal(heads_initialise(&heads, 1, &e), 0);
+        const Output strips = run_heads(&heads, &g, 1), two = run_heads(&heads, &g, 2),
+                     whole = run_heads(&heads, &g, 9);
+        /* The same sums, which oneDNN may take in another order: rounding of logits around 1. */
+        assert_true(largest_difference(strips.map, whole.map, g.h * g.w) < 1e-5);
+        assert_true(largest_difference(two.map, whole.map, g.h * g.w) < 1e-5);
+        assert_true(fabsf(strips.score - whole.score) < 1e-5f && fabsf(two.score - whole.score) < 1e-5f);
+        array_free(strips.map), array_free(two.map), array_free(whole.map);
+        heads_close(&heads);
+    }
+}
+
+static void without_a_classification_head_there_is_none(void **state) {
+    (void)state;
+    Error e = {0};
+    Geometry g;
+    Heads heads;
+    assert_int_equal(geometry_make(&g, 72, 104, 24, 40, &e), 0);
+    assert_int_equal(heads_open(&heads, g.c, 64, &e), 0);
+    assert_int_equal(heads_initialise(&heads, 1, &e), 0);
+    const Output both = run_heads(&heads, &g, 2);
+    heads.map_score = true;
+    const Output alone = run_heads(&heads, &g, 2);
+    assert_memory_equal(both.map, alone.map, g.h * g.w * sizeof(float));
+    assert_true(alone.score == 0 && both.score != 0);
+    const double mixes = (double)(g.h2 * g.w2 * 24 + g.h3 * g.w3 * 40);
+    assert_true(fabs(alone.gmac - 1e-9 * mixes * 64) < 1e-12);
+    assert_true(fabs(both.gmac - 1e-9 * mixes * (64 + CLS_TAPS * CLS_CHANNELS)) < 1e-12);
+    array_free(both.map), array_free(alone.map);
+    heads_close(&heads);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(resnet18), cmocka_unit_test(resnet34),
-                                       cmocka_unit_test(resnet50), cmocka_unit_test(wide_resnet50),
-                                       cmocka_unit_test(odd_size), cmocka_unit_test(icpr)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(resnet18),
+                                       cmocka_unit_test(resnet34),
+                                       cmocka_unit_test(resnet50),
+                                       cmocka_unit_test(wide_resnet50),
+                                       cmocka_unit_test(odd_size),
+                                       cmocka_unit_test(icpr),
+                                       cmocka_unit_test(strips_change_nothing),
+                                       cmocka_unit_test(without_a_classification_head_there_is_none)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -63,7 +63,8 @@ static void project_row_twin(const Maps *m, size_t map, size_t y, size_t w, cons
 static void check_lift_row(const Kernels *k, Random *r, size_t w) {
     const size_t h = 1 + below(r, 9), n = w * LIFT_BLOCK;
     Maps m = random_maps(r, h, w);
-    const LiftMap maps[2] = {{m.data[0], m.stride[0], &m.y[0], &m.x[0]}, {m.data[1], m.stride[1], &m.y[1], &m.x[1]}};
+    const LiftMap maps[2] = {{m.data[0], m.stride[0], &m.y[0], &m.x[0], 0},
+                             {m.data[1], m.stride[1], &m.y[1], &m.x[1], 0}};
     float *scratch = random_floats(r, m.scratch);
     for (size_t count = 1; count <= 2; count++) {
         const size_t y = below(r, h);
@@ -162,6 +163,42 @@ static void check_seg_dot(const Kernels *k, Random *r, size_t w) {
     free_seg(&s);
 }
 
+/* Lifts any number of blocks of both maps, of which the rows above those read are left out. */
+static void check_seg_map_row(const Kernels *k, Random *r, size_t w) {
+    const size_t h = 1 + below(r, 9), y = below(r, h), channels = LIFT_BLOCK * (1 + below(r, 3));
+    Band yb[2] = {any_band(r, h), any_band(r, h)}, xb[2] = {any_band(r, w), any_band(r, w)};
+    float *data[2], *shift = random_floats(r, channels), *out = random_floats(r, channels);
+    LiftMap maps[2];
+    for (int i = 0; i < 2; i++) {
+        const size_t stride = channels + below(r, 30), top = below(r, yb[i].first[y] + 1);
+        data[i] = random_floats(r, yb[i].in * xb[i].in * stride);
+        maps[i] = (LiftMap){data[i] + top * xb[i].in * stride, stride, &yb[i], &xb[i], top};
+    }
+    float *scratch = random_floats(r, 16 * w + LIFT_BLOCK * (xb[0].in + xb[1].in)), *m = random_floats(r, w);
+    Sum *want = new_sums(NULL, w);
+    for (size_t x = 0; x < w; x++)
+        for (size_t c = 0; c < channels; c++) {
+            double v = (double)shift[c], size = fabs(v);
+            for (int map = 0; map < 2; map++)
+                for (size_t p = 0; p < yb[map].in * xb[map].in; p++) {
+                    const size_t i = p / xb[map].in, j = p % xb[map].in;
+                    const double weight = band_at(&yb[map], (ptrdiff_t)y, i) * band_at(&xb[map], (ptrdiff_t)x, j);
+                    const double term = weight != 0 ? weight * (double)data[map][p * maps[map].stride + c] : 0;
+                    v += term;
+                    size += fabs(term);
+                }
+            sum_add_sized(&want[x], (double)out[c] * (v > 0 ? v : 0.2 * v), fabs((double)out[c]) * size);
+        }
+    k->seg_map_row(maps, y, channels, shift, out, scratch, m);
+    assert_sums("seg_map_row", m, want, w);
+    for (int i = 0; i < 2; i++) {
+        free(data[i]);
+        free_band(&yb[i]);
+        free_band(&xb[i]);
+    }
+    free(shift), free(out), free(scratch), free(m), free(want);
+}
+
 static void check_column_stats(const Kernels *k, Random *r, size_t n) {
     const size_t channels = 16 * (1 + below(r, 8));
     float *rows = random_floats(r, n * channels), *center = random_floats(r, channels);
@@ -219,6 +256,7 @@ static void check_seg_grad_row(const Kernels *k, Random *r, size_t w) {
 EVERY_SET(lift_row)
 EVERY_SET(project_row)
 EVERY_SET(seg_dot)
+EVERY_SET(seg_map_row)
 EVERY_SET(column_stats)
 EVERY_SET(seg_grad_sums)
 EVERY_SET(seg_grad_row)
@@ -237,6 +275,7 @@ int main(void) {
         cmocka_unit_test(lift_row),
         cmocka_unit_test(project_row),
         cmocka_unit_test(seg_dot),
+        cmocka_unit_test(seg_map_row),
         cmocka_unit_test(column_stats),
         cmocka_unit_test(seg_grad_sums),
         cmocka_unit_test(seg_grad_row),

@@ -45,23 +45,28 @@ static void check_cls_x(const Kernels *k, Random *r, size_t w) {
 
 static void check_cls_y(const Kernels *k, Random *r, size_t w, Band band) {
     const size_t h = band.out, n = w * CLS_CHANNELS, nt = band.in * CLS_SIDE * n;
-    const size_t y = below(r, h), i = below(r, band.in);
+    const size_t y = below(r, h), rows = 1 + below(r, h - y < CLS_ROWS ? h - y : CLS_ROWS), i = below(r, band.in);
+    size_t lowest = band.in;
+    for (size_t o = y > 2 ? y - 2 : 0; o < h && o < y + rows + 2; o++)
+        lowest = band.first[o] < lowest ? band.first[o] : lowest;
+    const size_t top = below(r, lowest + 1);
     float *t = random_floats(r, nt), *d = random_floats(r, h * n);
-    float *row = random_floats(r, n), *low = random_floats(r, CLS_SIDE * n);
-    Sum *want_row = new_sums(row, n), *want_low = new_sums(NULL, CLS_SIDE * n);
+    float *out = random_floats(r, rows * n), *low = random_floats(r, CLS_SIDE * n);
+    Sum *want = new_sums(out, rows * n), *want_low = new_sums(NULL, CLS_SIDE * n);
     for (size_t u = 0; u < CLS_SIDE; u++)
         for (size_t x = 0; x < w; x++) {
             const size_t at = u * n + x * CLS_CHANNELS;
-            for (size_t l = 0; l < band.in; l++)
-                add_channels(want_row + x * CLS_CHANNELS, band_at(&band, shifted(y, u), l), t + l * CLS_SIDE * n + at);
+            for (size_t l = 0; l < band.in * rows; l++)
+                add_channels(want + l % rows * n + x * CLS_CHANNELS, band_at(&band, shifted(y + l % rows, u), l / rows),
+                             t + l / rows * CLS_SIDE * n + at);
             for (size_t o = 0; o < h; o++)
                 add_channels(want_low + at, band_at(&band, shifted(o, u), i), d + o * n + x * CLS_CHANNELS);
         }
-    k->cls_lift_y(t, &band, y, w, row);
+    k->cls_lift_y(t + top * CLS_SIDE * n, top, &band, y, rows, w, out);
     k->cls_project_y(d, &band, i, w, low);
-    assert_sums("cls_lift_y", row, want_row, n);
+    assert_sums("cls_lift_y", out, want, rows * n);
     assert_sums("cls_project_y", low, want_low, CLS_SIDE * n);
-    free(t), free(d), free(row), free(low), free(want_row), free(want_low);
+    free(t), free(d), free(out), free(low), free(want), free(want_low);
 }
 
 /* ---- the map's channel ------------------------------------------------------------------------------------ */

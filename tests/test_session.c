@@ -40,9 +40,10 @@ static void check_backbone(const char *name, const char *backbone, size_t batch)
     assert_true(shape[0] >= batch);
     for (size_t first = 0; first + batch <= shape[0]; first += batch) {
         memcpy(backbone_input(s.backbone), image + first * 3 * pixels, batch * 3 * pixels * sizeof *image);
-        assert_ok(backbone_run(s.backbone, s.f2, s.f3, &e), e.text);
+        const float *features2, *features3;
+        assert_ok(backbone_run(s.backbone, &features2, &features3, &e), e.text);
         for (size_t i = 0; i < batch; i++) {
-            const float *f2 = s.f2 + i * g->h2 * g->w2 * g->c2, *f3 = s.f3 + i * g->h3 * g->w3 * g->c3;
+            const float *f2 = features2 + i * g->h2 * g->w2 * g->c2, *f3 = features3 + i * g->h3 * g->w3 * g->c3;
             float score;
             assert_ok(head_runner_run(s.heads, f2, f3, s.logits, &score, &e), e.text);
             smooth_run(&s.smooth, s.logits, smooth);

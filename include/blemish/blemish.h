@@ -114,6 +114,8 @@ typedef struct BlemishSessionSettings {
 } BlemishSessionSettings;
 
 BLEMISH_API void blemish_session_defaults(BlemishSessionSettings *settings);
+/* How many threads a session opened with threads 0 has here. */
+BLEMISH_API int blemish_threads_default(void);
 
 /* A connected part (8-connectivity) of the map at or above the pixel threshold, in pixels of the given image. */
 typedef struct BlemishRegion {

@@ -4,6 +4,10 @@ BLEMISH_API void blemish_session_defaults(BlemishSessionSettings *settings) {
     if (settings) *settings = (BlemishSessionSettings){.precision = BLEMISH_PRECISION_AUTO, .batch = 1};
 }
 
+BLEMISH_API int blemish_threads_default(void) {
+    return engine_threads_default();
+}
+
 BLEMISH_API BlemishStatus blemish_session_open(BlemishSession **out, const BlemishModel *model,
                                                const BlemishSessionSettings *settings) {
     if (out == NULL) return BLEMISH_ERROR_ARGUMENT;

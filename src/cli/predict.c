@@ -1,8 +1,10 @@
 #include "cli.h"
 #include "inputs.h"
+#include "ordered.h"
 
 #include <errno.h>
 #include <math.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -46,14 +48,32 @@ static const Option options[] = {
     THREADS_OPTION(Values),
 };
 
+// Opening a session takes as long as some images; then several of them pay, whose images are decoded and written at
+// once.
+enum { FEW_IMAGES = 64 };
+
+// One image on its way, in its slot.
+typedef struct Outcome {
+    const char *overlay, *map; // names of the pictures to write; NULL: none, or memory is short
+    json_t *line;
+    bool defect;
+    char problem[BLEMISH_ERROR_SIZE]; // empty: none
+} Outcome;
+
 typedef struct Run {
     const Values *values;
-    BlemishSession *session;
+    const Inputs *inputs;
+    BlemishModel *model;
     float threshold;
+    int threads; // of all sessions together
+    size_t workers;
+    BlemishSession *sessions[ORDERED_WORKERS_MAX];
+    Outcome outcomes[ORDERED_SLOTS];
     Names overlay_names, map_names;
     FILE *out;
     const char *out_name;
     size_t defects, failures;
+    atomic_bool broken; // a session could not be opened or a line not be written; reported
 } Run;
 
 static json_t *json_regions(const BlemishRegion *regions, size_t count) {
@@ -72,64 +92,98 @@ static json_t *json_regions(const BlemishRegion *regions, size_t count) {
 }
 
 /* Writes the overlay and the map that were asked for and notes them in line. NULL, or why it failed. */
-static const char *write_pictures(Run *run, const char *path, const BlemishImage *image, const BlemishResult *result,
-                                  json_t *line) {
-    const Values *values = run->values;
-    if (values->overlays) {
-        const char *name = names_make(&run->overlay_names, values->overlays, path, "_overlay.png");
-        if (!name) return "memory is short";
-        if (blemish_session_write_overlay(run->session, image, result, name))
-            return blemish_session_error(run->session);
-        if (json_object_set_new(line, "overlay", json_text(name))) return "memory is short";
+static const char *write_pictures(const Values *values, BlemishSession *session, const BlemishImage *image,
+                                  const BlemishResult *result, Outcome *outcome) {
+    if ((values->overlays && !outcome->overlay) || (values->maps && !outcome->map)) return "memory is short";
+    if (outcome->overlay) {
+        if (blemish_session_write_overlay(session, image, result, outcome->overlay))
+            return blemish_session_error(session);
+        if (json_object_set_new(outcome->line, "overlay", json_text(outcome->overlay))) return "memory is short";
     }
-    if (values->maps) {
-        const char *name = names_make(&run->map_names, values->maps, path, "_map.tiff");
-        if (!name) return "memory is short";
-        if (blemish_session_write_map(run->session, result, name)) return blemish_session_error(run->session);
-        if (json_object_set_new(line, "map", json_text(name))) return "memory is short";
+    if (outcome->map) {
+        if (blemish_session_write_map(session, result, outcome->map)) return blemish_session_error(session);
+        if (json_object_set_new(outcome->line, "map", json_text(outcome->map))) return "memory is short";
     }
     return NULL;
 }
 
-/* Judges one decoded image; *line becomes its result. NULL, or why it failed. */
-static const char *judge(Run *run, const char *path, const BlemishImage *image, json_t **line) {
+/* Judges one decoded image. NULL, or why it failed. */
+static const char *judge(const Run *run, BlemishSession *session, const char *path, const BlemishImage *image,
+                         Outcome *outcome) {
     BlemishResult result;
     const BlemishRegion *regions;
     size_t count;
-    if (blemish_session_run(run->session, image, 1, &result) ||
-        blemish_session_regions(run->session, &result, &regions, &count)) {
-        return blemish_session_error(run->session);
+    if (blemish_session_run(session, image, 1, &result) ||
+        blemish_session_regions(session, &result, &regions, &count)) {
+        return blemish_session_error(session);
     }
-    *line = json_pack("{s:o, s:o, s:b, s:o, s:o, s:I, s:I, s:o}", "path", json_text(path),                //
-                      "score", json_number(result.score), "defect", result.defect,                        //
-                      "threshold", json_number(run->threshold), "map_max", json_number(result.map_max),   //
-                      "width", (json_int_t)result.image_width, "height", (json_int_t)result.image_height, //
-                      "regions", json_regions(regions, count));
-    if (!*line) return "memory is short";
-    const char *problem = write_pictures(run, path, image, &result, *line);
-    if (!problem) run->defects += result.defect != 0;
-    return problem;
+    outcome->defect = result.defect;
+    outcome->line = json_pack("{s:o, s:o, s:b, s:o, s:o, s:I, s:I, s:o}", "path", json_text(path),                //
+                              "score", json_number(result.score), "defect", result.defect,                        //
+                              "threshold", json_number(run->threshold), "map_max", json_number(result.map_max),   //
+                              "width", (json_int_t)result.image_width, "height", (json_int_t)result.image_height, //
+                              "regions", json_regions(regions, count));
+    return outcome->line ? write_pictures(run->values, session, image, &result, outcome) : "memory is short";
+}
+
+// ---- the steps of ordered_run
+
+static bool start(void *user, size_t worker) {
+    Run *run = user;
+    if (run->sessions[worker]) return true;
+    const size_t threads = (size_t)run->threads;
+    run->sessions[worker] = session_open(run->model, threads / run->workers + (worker < threads % run->workers));
+    if (!run->sessions[worker]) run->broken = true;
+    return run->sessions[worker];
+}
+
+/* Names are given in the order of the images, so that they do not depend on which is done first. */
+static void take(void *user, size_t item, size_t slot) {
+    Run *run = user;
+    const Values *values = run->values;
+    const Input *input = &run->inputs->items[item];
+    Outcome *outcome = &run->outcomes[slot];
+    *outcome = (Outcome){0};
+    if (input->problem) return;
+    if (values->overlays)
+        outcome->overlay = names_make(&run->overlay_names, values->overlays, input->path, "_overlay.png");
+    if (values->maps) outcome->map = names_make(&run->map_names, values->maps, input->path, "_map.tiff");
+}
+
+static void work(void *user, size_t worker, size_t item, size_t slot) {
+    Run *run = user;
+    const Input *input = &run->inputs->items[item];
+    Outcome *outcome = &run->outcomes[slot];
+    BlemishImage image = {0};
+    if (input->problem) {
+        snprintf(outcome->problem, sizeof outcome->problem, "%s", input->problem);
+    } else if (!blemish_image_load(&image, input->path, outcome->problem)) {
+        const char *problem = judge(run, run->sessions[worker], input->path, &image, outcome);
+        snprintf(outcome->problem, sizeof outcome->problem, "%s", problem ? problem : "");
+    }
+    blemish_image_free(&image);
 }
 
 /* One input, one line. Returns false when the line cannot be written: then going on is of no use. */
-static bool predict_one(Run *run, const Input *input) {
-    char error[BLEMISH_ERROR_SIZE] = "";
-    BlemishImage image = {0};
-    json_t *line = NULL;
-    const char *problem = input->problem;
-    if (!problem && blemish_image_load(&image, input->path, error)) problem = error;
-    if (!problem) problem = judge(run, input->path, &image, &line);
-    blemish_image_free(&image);
-    if (problem) {
+static bool hand_over(void *user, size_t item, size_t slot) {
+    Run *run = user;
+    const Input *input = &run->inputs->items[item];
+    Outcome *outcome = &run->outcomes[slot];
+    json_t *line = outcome->line;
+    outcome->line = NULL;
+    if (*outcome->problem) {
         run->failures++;
         // The library's text names the file already.
-        fail("%s%s%s", input->problem ? input->path : "", input->problem ? ": " : "", problem);
+        fail("%s%s%s", input->problem ? input->path : "", input->problem ? ": " : "", outcome->problem);
         json_decref(line);
-        line = json_pack("{s:o, s:o}", "path", json_text(input->path), "error", json_text(problem));
+        line = json_pack("{s:o, s:o}", "path", json_text(input->path), "error", json_text(outcome->problem));
+    } else {
+        run->defects += outcome->defect;
     }
     errno = 0;
     if (json_write_line(run->out, line) && !fflush(run->out)) return true;
     fail("%s: %s", run->out_name, errno ? strerror(errno) : "memory is short");
+    run->broken = true;
     return false;
 }
 
@@ -142,7 +196,7 @@ static bool make_folder(const char *path) {
     return false;
 }
 
-static int predict(Run *run, const Inputs *inputs) {
+static int predict(Run *run) {
     const Values *values = run->values;
     run->out = stdout;
     run->out_name = "standard output";
@@ -152,16 +206,17 @@ static int predict(Run *run, const Inputs *inputs) {
         run->out_name = values->out;
         if (!run->out) return fail("%s: %s", values->out, strerror(errno));
     }
-    bool written = true;
-    size_t i = 0;
-    for (; written && i < inputs->count && !stop_requested(); i++) written = predict_one(run, &inputs->items[i]);
-    if (values->out && fclose(run->out) && written) {
+    const Ordered job = {run->inputs->count, run->workers, run, start, take, work, hand_over, stop_requested};
+    const size_t done = ordered_run(&job);
+    for (size_t i = 0; i < ORDERED_SLOTS; i++) json_decref(run->outcomes[i].line);
+    if (values->out && fclose(run->out) && !run->broken) {
         fail("%s: %s", values->out, strerror(errno));
-        written = false;
+        run->broken = true;
     }
-    if (!written && !values->out) fflush(stdout), clearerr(stdout); // reported already
-    if (written && i < inputs->count) return fail("interrupted; %zu of %zu images are done", i, inputs->count);
-    if (!written || run->failures) return EXIT_FAILED;
+    if (run->broken && !values->out) fflush(stdout), clearerr(stdout); // reported already
+    if (run->broken) return EXIT_FAILED;
+    if (done < run->inputs->count) return fail("interrupted; %zu of %zu images are done", done, run->inputs->count);
+    if (run->failures) return EXIT_FAILED;
     return run->defects && values->fail_on_defect ? EXIT_DEFECT : EXIT_OK;
 }
 
@@ -171,11 +226,14 @@ static int predict_with(BlemishModel *model, const Values *values, const Inputs 
     float pixel = isnan(values->pixel_threshold) ? info.pixel_threshold : (float)values->pixel_threshold;
     if (blemish_model_set_thresholds(model, threshold, pixel)) return fail("%s", blemish_model_error(model));
     stop_on_signals();
-    Run run = {.values = values, .threshold = threshold, .session = session_open(model, values->threads)};
-    int code = run.session ? predict(&run, inputs) : EXIT_FAILED;
+    Run run = {.values = values, .inputs = inputs, .model = model, .threshold = threshold, .workers = 1};
+    run.threads = values->threads ? (int)values->threads : blemish_threads_default();
+    if (inputs->count >= FEW_IMAGES)
+        run.workers = run.threads < ORDERED_WORKERS_MAX ? (size_t)run.threads : ORDERED_WORKERS_MAX;
+    int code = start(&run, 0) ? predict(&run) : EXIT_FAILED; // the first one before any file is made
     names_close(&run.overlay_names);
     names_close(&run.map_names);
-    blemish_session_close(run.session);
+    for (size_t i = 0; i < ORDERED_WORKERS_MAX; i++) blemish_session_close(run.sessions[i]);
     return code;
 }
 

@@ -14,6 +14,7 @@ typedef struct Engine Engine;
 BlemishStatus engine_open(Engine **out, int threads, Error *e);
 void engine_close(Engine *engine);
 int engine_threads(const Engine *engine);
+int engine_threads_default(void); /* what threads 0 gives */
 
 /* oneDNN and OpenMP take their thread count from a per-thread setting; every entry point from outside brackets its
  * work with these two, so that the caller's own setting survives. */

@@ -27,7 +27,7 @@ static inline V choose(VI mask, V a, V b) {
 static void combine_rows(const LiftMap *m, size_t y, size_t c0, float *scratch) {
     const size_t cols = m->x->in, taps = m->y->taps;
     const float *w = m->y->weight + y * taps;
-    const float *base = m->data + m->y->first[y] * cols * m->stride + c0;
+    const float *base = m->data + (m->y->first[y] - m->top) * cols * m->stride + c0;
     for (size_t j = 0; j < cols; j++) {
         V acc[BLOCK_V] = {0};
         for (size_t t = 0; t < taps; t++) {
@@ -86,9 +86,39 @@ static inline V leaky(V y) {
 }
 
 static inline float sum_lanes(V v) {
-    float s = 0;
-    UNROLL for (int i = 0; i < LANES; i++) s += v[i];
-    return s;
+    float lanes[LANES];
+    STORE(lanes, v);
+    for (int half = LANES / 2; half > 0; half /= 2) /* pairs: a vector at a time, and less rounding than in order */
+        for (int i = 0; i < half; i++) lanes[i] += lanes[i + half];
+    return lanes[0];
+}
+
+/* acc[k] += one lifted pixel's channels of one map. */
+static inline void add_lifted(V acc[BLOCK_V], const Band *band, size_t x, const float *scratch) {
+    const float *weight = band->weight + x * band->taps, *t = scratch + band->first[x] * LIFT_BLOCK;
+    for (size_t j = 0; j < band->taps; j++)
+        UNROLL for (int k = 0; k < BLOCK_V; k++) acc[k] += weight[j] * LOAD(t + j * LIFT_BLOCK + k * LANES);
+}
+
+static void seg_map_row(const LiftMap maps[2], size_t y, size_t channels, const float *shift, const float *out,
+                        float *scratch, float *m) {
+    const Band *x2 = maps[0].x, *x3 = maps[1].x;
+    const size_t w = x2->out;
+    float *sums = scratch, *rows2 = sums + w * LANES, *rows3 = rows2 + x2->in * LIFT_BLOCK;
+    memset(sums, 0, w * LANES * sizeof *sums);
+    for (size_t c = 0; c < channels; c += LIFT_BLOCK) {
+        combine_rows(&maps[0], y, c, rows2);
+        combine_rows(&maps[1], y, c, rows3);
+        for (size_t x = 0; x < w; x++) {
+            V acc[BLOCK_V], sum = LOAD(sums + x * LANES);
+            UNROLL for (int k = 0; k < BLOCK_V; k++) acc[k] = LOAD(shift + c + k * LANES);
+            add_lifted(acc, x2, x, rows2);
+            add_lifted(acc, x3, x, rows3);
+            UNROLL for (int k = 0; k < BLOCK_V; k++) sum += LOAD(out + c + k * LANES) * leaky(acc[k]);
+            STORE(sums + x * LANES, sum);
+        }
+    }
+    for (size_t x = 0; x < w; x++) m[x] = sum_lanes(LOAD(sums + x * LANES));
 }
 
 static void seg_dot(const float *row, size_t w, const SegBlock *b, float *m) {
@@ -153,108 +183,7 @@ static void seg_grad_row(float *row, size_t w, const SegBlock *b, const float *d
     }
 }
 
-/* ---- classification head --------------------------------------------------------------------------------- */
-
-/* Row of the band that tap number `tap` of output `at` reads, or SIZE_MAX in the zero padding. */
-static inline size_t tap_row(size_t at, size_t tap, size_t out) {
-    size_t r = at + tap;
-    return r >= 2 && r - 2 < out ? r - 2 : SIZE_MAX;
-}
-
-static void cls_lift_x(const float *z, const Band *x, float *t) {
-    const size_t w = x->out, taps = x->taps;
-    for (size_t u = 0; u < CLS_SIDE; u++)
-        for (size_t o = 0; o < w; o++) {
-            V acc[CLS_V] = {0};
-            for (size_t v = 0; v < CLS_SIDE; v++) {
-                size_t r = tap_row(o, v, w);
-                if (r == SIZE_MAX) continue;
-                for (size_t j = 0; j < taps; j++) {
-                    float weight = x->weight[r * taps + j];
-                    const float *s = z + ((x->first[r] + j) * CLS_TAPS + u * CLS_SIDE + v) * CLS_CHANNELS;
-                    UNROLL for (int k = 0; k < CLS_V; k++) acc[k] += weight * LOAD(s + k * LANES);
-                }
-            }
-            UNROLL for (int k = 0; k < CLS_V; k++) STORE(t + (u * w + o) * CLS_CHANNELS + k * LANES, acc[k]);
-        }
-}
-
-static void cls_lift_y(const float *t, const Band *yb, size_t y, size_t w, float *d) {
-    const size_t n = w * CLS_CHANNELS;
-    const float *rows[CLS_SIDE * BAND_TAPS_MAX], *p;
-    float weights[CLS_SIDE * BAND_TAPS_MAX];
-    size_t count = 0;
-    for (size_t u = 0; u < CLS_SIDE; u++) {
-        size_t r = tap_row(y, u, yb->out);
-        if (r == SIZE_MAX) continue;
-        for (size_t i = 0; i < yb->taps; i++) {
-            if (yb->weight[r * yb->taps + i] == 0.0f) continue;
-            weights[count] = yb->weight[r * yb->taps + i];
-            rows[count++] = t + ((yb->first[r] + i) * CLS_SIDE + u) * n;
-        }
-    }
-    for (size_t i = 0; i < n; i += 4 * LANES) {
-        V acc[4];
-        UNROLL for (int k = 0; k < 4; k++) acc[k] = LOAD(d + i + (size_t)k * LANES);
-        for (size_t c = 0; c < count; c++) {
-            p = rows[c] + i;
-            UNROLL for (int k = 0; k < 4; k++) acc[k] += weights[c] * LOAD(p + k * LANES);
-        }
-        UNROLL for (int k = 0; k < 4; k++) STORE(d + i + (size_t)k * LANES, acc[k]);
-    }
-}
-
-static void cls_project_y(const float *d, const Band *yb, size_t i, size_t w, float *t) {
-    const size_t n = w * CLS_CHANNELS;
-    memset(t, 0, CLS_SIDE * n * sizeof *t);
-    for (size_t u = 0; u < CLS_SIDE; u++)
-        for (size_t r = 0; r < yb->out; r++) {
-            if (i < yb->first[r] || i >= yb->first[r] + yb->taps) continue;
-            float weight = yb->weight[r * yb->taps + i - yb->first[r]];
-            size_t y = r + 2 - u; /* the output row that reads band row r through tap u */
-            if (weight == 0.0f || r + 2 < u || y >= yb->out) continue;
-            for (size_t k = 0; k < n; k += LANES)
-                STORE(t + u * n + k, LOAD(t + u * n + k) + weight * LOAD(d + y * n + k));
-        }
-}
-
-static void cls_project_x(const float *t, const Band *x, float *z) {
-    const size_t w = x->out, taps = x->taps;
-    memset(z, 0, x->in * CLS_TAPS * CLS_CHANNELS * sizeof *z);
-    for (size_t u = 0; u < CLS_SIDE; u++)
-        for (size_t o = 0; o < w; o++) {
-            V g[CLS_V];
-            UNROLL for (int k = 0; k < CLS_V; k++) g[k] = LOAD(t + (u * w + o) * CLS_CHANNELS + k * LANES);
-            for (size_t v = 0; v < CLS_SIDE; v++) {
-                size_t r = tap_row(o, v, w);
-                if (r == SIZE_MAX) continue;
-                for (size_t j = 0; j < taps; j++) {
-                    float weight = x->weight[r * taps + j];
-                    float *s = z + ((x->first[r] + j) * CLS_TAPS + u * CLS_SIDE + v) * CLS_CHANNELS;
-                    UNROLL for (int k = 0; k < CLS_V; k++) STORE(s + k * LANES, LOAD(s + k * LANES) + weight * g[k]);
-                }
-            }
-        }
-}
-
-static void cls_map_row(const float *m, size_t h, size_t w, size_t y, const float *weight, float *d) {
-    for (size_t x = 0; x < w; x++) {
-        V acc[CLS_V];
-        UNROLL for (int k = 0; k < CLS_V; k++) acc[k] = LOAD(d + x * CLS_CHANNELS + k * LANES);
-        for (size_t u = 0; u < CLS_SIDE; u++) {
-            size_t r = tap_row(y, u, h);
-            if (r == SIZE_MAX) continue;
-            for (size_t v = 0; v < CLS_SIDE; v++) {
-                size_t c = tap_row(x, v, w);
-                if (c == SIZE_MAX) continue;
-                const float *tap = weight + (u * CLS_SIDE + v) * CLS_CHANNELS;
-                UNROLL for (int k = 0; k < CLS_V; k++) acc[k] += m[r * w + c] * LOAD(tap + k * LANES);
-            }
-        }
-        UNROLL for (int k = 0; k < CLS_V; k++) STORE(d + x * CLS_CHANNELS + k * LANES, acc[k]);
-    }
-}
-
+#include "engine/kernels_cls.h"
 #include "engine/kernels_cls_train.h"
 #include "engine/kernels_winograd.h"
 
@@ -375,6 +304,7 @@ const Kernels TABLE_NAME(KERNEL_SUFFIX) = {
     .name = TEXT(KERNEL_SUFFIX),
     .lift_row = lift_row,
     .project_row = project_row,
+    .seg_map_row = seg_map_row,
     .seg_dot = seg_dot,
     .column_stats = column_stats,
     .seg_grad_sums = seg_grad_sums,

@@ -15,6 +15,7 @@
 #define CLS_CHANNELS 128 /* the classification head's width */
 #define CLS_SIDE 5       /* and its kernel's */
 #define CLS_TAPS 25
+#define CLS_ROWS 4 /* output rows lifted at once */
 
 /* out x in matrix whose row r is non-zero only at columns first[r] .. first[r] + taps - 1 (all within in). The
  * classification kernels take at most BAND_TAPS_MAX taps; upsampling makes at most 4. */
@@ -30,6 +31,7 @@ typedef struct LiftMap {
     const float *data;
     size_t stride;
     const Band *y, *x;
+    size_t top; /* the map's row that data begins with; only rows that are read need be there */
 } LiftMap;
 typedef struct LiftGrad {
     float *data;
@@ -71,6 +73,10 @@ typedef struct Kernels {
     void (*lift_row)(const LiftMap *maps, size_t count, size_t y, size_t c0, float *scratch, float *out);
     /* The transpose: data += lift^T (row y of g). */
     void (*project_row)(const LiftGrad *grads, size_t count, size_t y, size_t c0, float *scratch, const float *g);
+    /* A row of map logits in one pass, m (w) = sum over `channels` (a multiple of LIFT_BLOCK) of out * leaky_relu(v +
+     * shift), v lifted from both maps. scratch: 16 w + LIFT_BLOCK (maps[0].x->in + maps[1].x->in) floats. */
+    void (*seg_map_row)(const LiftMap maps[2], size_t y, size_t channels, const float *shift, const float *out,
+                        float *scratch, float *m);
     /* m[x] += sum over the block of out * leaky_relu(scale * v + shift). */
     void (*seg_dot)(const float *row, size_t w, const SegBlock *b, float *m);
     /* Over n rows of `channels` (a multiple of 16): sum += v - center, square += (v - center)^2. */
@@ -83,8 +89,9 @@ typedef struct Kernels {
                          const float *mean_dy_xhat);
     /* z: one low-resolution row (x->in, 25, 128); t (5, w, 128)[u][x] = sum_v sum_j X[x + v - 2][j] z[j][u][v]. */
     void (*cls_lift_x)(const float *z, const Band *x, float *t);
-    /* t: (y->in, 5, w, 128); d (w, 128) += sum_u sum_i Y[y + u - 2][i] t[i][u]. */
-    void (*cls_lift_y)(const float *t, const Band *yb, size_t y, size_t w, float *d);
+    /* t: rows from `top` on of (y->in, 5, w, 128); d (rows, w, 128), 1 to CLS_ROWS rows from output row y on,
+     * += sum_u sum_i Y[y + u - 2][i] t[i][u]. */
+    void (*cls_lift_y)(const float *t, size_t top, const Band *yb, size_t y, size_t rows, size_t w, float *d);
     /* Transposes: t (5, w, 128) of low row i from d (h, w, 128); z (x->in, 25, 128) from t. Both overwrite. */
     void (*cls_project_y)(const float *d, const Band *yb, size_t i, size_t w, float *t);
     void (*cls_project_x)(const float *t, const Band *x, float *z);

@@ -75,7 +75,7 @@ BlemishStatus engine_open(Engine **out, int threads, Error *e) {
         return error_set(e, BLEMISH_ERROR_ARGUMENT, "threads: found %d, expected 0 to %d", threads, ENGINE_THREADS_MAX);
     Engine *engine = *out = array_new(1, sizeof *engine, e);
     if (engine == NULL) return e->status;
-    engine->threads = threads > 0 ? threads : cores_limit(omp_get_num_procs());
+    engine->threads = threads > 0 ? threads : engine_threads_default();
     TRY_DNNL(dnnl_engine_create(&engine->engine, dnnl_cpu, 0));
     TRY_DNNL(dnnl_stream_create(&engine->stream, engine->engine, dnnl_stream_default_flags));
     return BLEMISH_OK;
@@ -83,6 +83,10 @@ done:
     engine_close(engine);
     *out = NULL;
     return e->status;
+}
+
+int engine_threads_default(void) {
+    return cores_limit(omp_get_num_procs());
 }
 
 void engine_close(Engine *engine) {

@@ -48,10 +48,9 @@ typedef struct Session {
     HeadRunner *heads;
     Smooth smooth;
     size_t batch;
-    float *f2, *f3; /* of `batch` images */
-    float *logits;  /* (h, w) of one image */
-    float *maps;    /* (batch, H, W) */
-    float *large;   /* a map at image size */
+    float *logits; /* (h, w) of one image */
+    float *maps;   /* (batch, H, W) */
+    float *large;  /* a map at image size */
     size_t large_pixels;
     Regions regions;
 } Session;

@@ -36,8 +36,6 @@ static BlemishStatus open_parts(Session *s, const BlemishSessionSettings *settin
     if (backbone_open(&s->backbone, s->engine, &m->trunk, s->batch, g->height, g->width, e)) return e->status;
     if (head_runner_open(&s->heads, s->engine, &m->heads, g, m->align_corners, e)) return e->status;
     if (smooth_open(&s->smooth, g->h, g->w, g->height, g->width, e)) return e->status;
-    if ((s->f2 = floats_new(s->batch, g->h2, g->w2, g->c2, e)) == NULL) return e->status;
-    if ((s->f3 = floats_new(s->batch, g->h3, g->w3, g->c3, e)) == NULL) return e->status;
     if ((s->logits = floats_new(1, g->h, g->w, 1, e)) == NULL) return e->status;
     if ((s->maps = floats_new(s->batch, g->height, g->width, 1, e)) == NULL) return e->status;
     return BLEMISH_OK;
@@ -58,8 +56,6 @@ void session_close(Session *s) {
     backbone_close(s->single);
     head_runner_close(s->heads);
     smooth_close(&s->smooth);
-    array_free(s->f2);
-    array_free(s->f3);
     array_free(s->logits);
     array_free(s->maps);
     array_free(s->large);
@@ -93,12 +89,11 @@ static bool all_finite(const float *values, size_t n) {
     return sum == 0.0f;
 }
 
-/* Heads and post-processing of the image at `index` of the features. */
-static BlemishStatus finish(Session *s, size_t index, size_t slot, const BlemishImage *image, BlemishResult *result,
-                            Error *e) {
+/* Heads and post-processing of the image at `index` of a run, from its features. */
+static BlemishStatus finish(Session *s, size_t index, const float *f2, const float *f3, const BlemishImage *image,
+                            BlemishResult *result, Error *e) {
     const Geometry *g = &s->model->geometry;
-    const float *f2 = s->f2 + index * g->h2 * g->w2 * g->c2, *f3 = s->f3 + index * g->h3 * g->w3 * g->c3;
-    float *map = s->maps + slot * g->height * g->width, score;
+    float *map = s->maps + index * g->height * g->width, score;
     if (head_runner_run(s->heads, f2, f3, s->logits, &score, e)) return e->status;
     if (!isfinite(score) || !all_finite(s->logits, g->h * g->w))
         return error_set(e, BLEMISH_ERROR_INTERNAL, "image %zu: the network's output is not finite", index);
@@ -120,9 +115,11 @@ static BlemishStatus run_batch(Session *s, const BlemishImage *images, BlemishRe
     float *input = backbone_input(s->backbone);
     for (size_t i = 0; i < s->batch; i++)
         image_to_input(&images[i], g->height, g->width, input + i * g->height * g->width * 3);
-    if (backbone_run(s->backbone, s->f2, s->f3, e)) return e->status;
+    const float *f2, *f3;
+    if (backbone_run(s->backbone, &f2, &f3, e)) return e->status;
+    const size_t size2 = g->h2 * g->w2 * g->c2, size3 = g->h3 * g->w3 * g->c3;
     for (size_t i = 0; i < s->batch; i++)
-        if (finish(s, i, i, &images[i], &results[i], e)) return e->status;
+        if (finish(s, i, f2 + i * size2, f3 + i * size3, &images[i], &results[i], e)) return e->status;
     return BLEMISH_OK;
 }
 
@@ -135,8 +132,9 @@ static BlemishStatus run_singly(Session *s, const BlemishImage *images, size_t c
         return e->status;
     for (size_t i = 0; i < count; i++) {
         image_to_input(&images[i], g->height, g->width, backbone_input(s->single));
-        if (backbone_run(s->single, s->f2, s->f3, e)) return e->status;
-        if (finish(s, 0, i, &images[i], &results[i], e)) return e->status;
+        const float *f2, *f3;
+        if (backbone_run(s->single, &f2, &f3, e)) return e->status;
+        if (finish(s, i, f2, f3, &images[i], &results[i], e)) return e->status;
     }
     return BLEMISH_OK;
 }
@@ -207,8 +205,10 @@ BlemishStatus session_overlay(Session *s, const BlemishImage *image, const Blemi
 BlemishSessionCost session_cost(const Session *s) {
     const Geometry *g = &s->model->geometry;
     double backbone = backbone_gmac(s->backbone), c = (double)g->c, hidden = (double)s->model->heads.params.hidden;
-    /* Adaptor, segmentation head and the 5x5 convolution at every pixel of the feature resolution. */
-    double pixel = c * c + hidden * (c + 1) + CLS_TAPS * (c + 1) * CLS_CHANNELS;
+    /* Adaptor, segmentation head and, where there is one, the 5x5 convolution at every pixel of the feature resolution.
+     */
+    double pixel = c * c + hidden * (c + 1);
+    if (!s->model->heads.map_score) pixel += CLS_TAPS * (c + 1) * CLS_CHANNELS;
     return (BlemishSessionCost){.gmac = backbone + head_runner_gmac(s->heads),
                                 .gmac_published = backbone + 1e-9 * pixel * (double)(g->h * g->w),
                                 .precision = "fp32",

@@ -4,7 +4,8 @@
 #include <string.h>
 
 /* Buffers by role. A block reads X; its convolutions go through A and B; the residual sum is formed in place in the
- * buffer that holds the shortcut: X itself, or D after a downsampling. */
+ * buffer that holds the shortcut: X itself, or D after a downsampling. layer3's first block leaves layer2's output in
+ * what is D from then on, and nothing after it downsamples: it is there until the next run. */
 enum { X, A, B, D, BUFFERS };
 
 typedef struct Step {
@@ -20,7 +21,7 @@ struct Backbone {
     Pool *pool;
     float *input, *buffers[BUFFERS];
     void *scratch;
-    size_t batch, size2, size3; /* floats of f2 and f3 */
+    size_t batch;
     double gmac;
 };
 
@@ -108,11 +109,9 @@ static BlemishStatus build_steps(Builder *build, const Trunk *trunk, size_t heig
     for (size_t i = 1, n; i < trunk->count; i += n) {
         n = block_length(convs + i, trunk->count - i);
         if (add_block(build, convs + i, n, &height, &width)) return build->e->status;
-        bool ends = i + n < trunk->count && convs[i].name[5] == '2' && convs[i + n].name[5] == '3';
-        b->steps[b->count - 1].ends_layer2 = ends;
-        if (ends) b->size2 = b->batch * height * width * trunk->c2;
+        b->steps[b->count - 1].ends_layer2 =
+            i + n < trunk->count && convs[i].name[5] == '2' && convs[i + n].name[5] == '3';
     }
-    b->size3 = b->batch * height * width * trunk->c3;
     return BLEMISH_OK;
 }
 
@@ -142,21 +141,21 @@ float *backbone_input(Backbone *backbone) {
     return backbone->input;
 }
 
-BlemishStatus backbone_run(Backbone *b, float *f2, float *f3, Error *e) {
+BlemishStatus backbone_run(Backbone *b, const float **f2, const float **f3, Error *e) {
     float *at[BUFFERS];
     memcpy(at, b->buffers, sizeof at);
     for (size_t i = 0; i < b->count; i++) {
         const Step *s = &b->steps[i];
         if (conv_run(s->conv, s->from < 0 ? b->input : at[s->from], at[s->to], b->scratch, e)) return e->status;
         if (i == 0 && pool_run(b->pool, at[A], at[X], b->scratch, e)) return e->status;
-        if (s->ends_layer2) memcpy(f2, at[s->to], b->size2 * sizeof *f2);
+        if (s->ends_layer2) *f2 = at[s->to];
         if (s->swaps) {
             float *swap = at[X];
             at[X] = at[D];
             at[D] = swap;
         }
     }
-    memcpy(f3, at[X], b->size3 * sizeof *f3);
+    *f3 = at[X];
     return BLEMISH_OK;
 }
 

@@ -40,18 +40,20 @@ BlemishStatus cls_forward_clean(HeadTrainer *t, const HeadBatch *batch, Error *e
             product(t, false, true, n3, CLS_MIXES, g->c3, operand_at(&t->f3, b * n3 * g->c3), g->c3,
                     operand_at(&weight, g->c2), g->c, false, t->cls3.values, CLS_MIXES, e))
             return e->status;
-        cls_lift_columns(t->k, &t->lift, t->cls2.values, t->cls3.values, t->cls_t2, t->cls_t3);
+        cls_lift_columns(t->k, &t->lift.x2, t->cls2.values, g->h2, t->cls_t2);
+        cls_lift_columns(t->k, &t->lift.x3, t->cls3.values, g->h3, t->cls_t3);
         float *first = sample_d(t, b), *second = sample_d(t, b + batch->images);
 #pragma omp parallel for schedule(static)
-        for (size_t y = 0; y < g->h; y++) {
+        for (size_t y = 0; y < g->h; y += CLS_ROWS) {
+            const size_t rows = g->h - y < CLS_ROWS ? g->h - y : CLS_ROWS;
             float *d = first + y * row;
             if (t->cls_bias_map)
-                memcpy(d, t->cls_bias_map + y * row, row * sizeof *d);
+                memcpy(d, t->cls_bias_map + y * row, rows * row * sizeof *d);
             else
-                memset(d, 0, row * sizeof *d);
-            t->k->cls_lift_y(t->cls_t2, &t->lift.y2, y, g->w, d);
-            t->k->cls_lift_y(t->cls_t3, &t->lift.y3, y, g->w, d);
-            memcpy(second + y * row, d, row * sizeof *d);
+                memset(d, 0, rows * row * sizeof *d);
+            t->k->cls_lift_y(t->cls_t2, 0, &t->lift.y2, y, rows, g->w, d);
+            t->k->cls_lift_y(t->cls_t3, 0, &t->lift.y3, y, rows, g->w, d);
+            memcpy(second + y * row, d, rows * row * sizeof *d);
         }
     }
     return BLEMISH_OK;

@@ -13,25 +13,25 @@ static BlemishStatus through_adaptor(Engine *engine, const HeadParams *p, const 
     return BLEMISH_OK;
 }
 
-/* A 1x1 convolution of the columns [from, from + in) of weight (out, c), each row times row_scale[r % period]. */
-static BlemishStatus open_mix(HeadRunner *r, Conv **conv, const float *weight, size_t from, size_t in, size_t out,
-                              size_t padded, const float *row_scale, size_t period, size_t height, size_t width,
-                              Error *e) {
+/* The level's mix: a 1x1 convolution by the columns of weight (out, c) that belong to its features, each row times
+ * row_scale[r % period]. It makes `padded` channels. */
+static BlemishStatus open_mix(HeadRunner *r, Level *l, const float *weight, size_t out, size_t padded,
+                              const float *row_scale, size_t period, Error *e) {
+    const size_t in = l->channels, from = l->y == &r->lift.y2 ? 0 : r->g.c2;
     float *part = array_new(padded * in, sizeof *part, e);
     if (part == NULL) return e->status;
     for (size_t o = 0; o < out; o++)
         for (size_t i = 0; i < in; i++) part[o * in + i] = weight[o * r->g.c + from + i] * row_scale[o % period];
     const ConvShape shape = {
-        .batch = 1, .height = height, .width = width, .in = in, .out = padded, .kernel = 1, .stride = 1};
-    conv_open(conv, r->engine, &shape, part, NULL, e);
+        .batch = 1, .height = l->strip, .width = l->x->in, .in = in, .out = padded, .kernel = 1, .stride = 1};
+    conv_open(&l->mix, r->engine, &shape, part, NULL, e);
     array_free(part);
-    r->gmac += 1e-9 * (double)(height * width) * (double)(in * out);
+    r->gmac += 1e-9 * (double)(l->y->in * l->x->in) * (double)(in * out);
     return e->status;
 }
 
 static BlemishStatus fold_seg(HeadRunner *r, const Heads *heads, Error *e) {
     const HeadParams *p = &heads->params;
-    const Geometry *g = &r->g;
     const size_t hidden = p->hidden;
     float *folded = array_new(hidden * p->c, sizeof *folded, e), *scale = array_new(hidden, sizeof *scale, e);
     float *bias = r->seg_shift;
@@ -43,10 +43,9 @@ static BlemishStatus fold_seg(HeadRunner *r, const Heads *heads, Error *e) {
         bias[i] = (float)(s * ((double)bias[i] - (double)heads->stats.seg_mean[i]) + (double)p->seg_beta[i]);
         scale[i] = (float)(s / (double)heads->feature_scale);
         r->seg_out[i] = p->seg_out[i];
-        r->ones[i] = 1.0f;
     }
-    if (open_mix(r, &r->seg2, folded, 0, g->c2, hidden, hidden + SEG_PAD, scale, hidden, g->h2, g->w2, e)) goto done;
-    open_mix(r, &r->seg3, folded, g->c2, g->c3, hidden, hidden + SEG_PAD, scale, hidden, g->h3, g->w3, e);
+    for (int i = 0; i < 2 && e->status == BLEMISH_OK; i++)
+        open_mix(r, &r->seg[i], folded, hidden, hidden + SEG_PAD, scale, hidden, e);
 done:
     array_free(folded);
     array_free(scale);
@@ -69,7 +68,6 @@ static BlemishStatus bias_map(HeadRunner *r, const float *taps, Error *e) {
 
 static BlemishStatus fold_cls(HeadRunner *r, const Heads *heads, Error *e) {
     const HeadParams *p = &heads->params;
-    const Geometry *g = &r->g;
     const size_t mixes = (size_t)CLS_TAPS * CLS_CHANNELS;
     float scale[CLS_CHANNELS], *folded = NULL, *taps = array_new(mixes, sizeof *taps, e);
     const float *weight = p->cls_weight;
@@ -89,47 +87,96 @@ static BlemishStatus fold_cls(HeadRunner *r, const Heads *heads, Error *e) {
         if (bias_map(r, taps, e)) goto done;
     }
     for (size_t i = 0; i < CLS_CHANNELS; i++) scale[i] /= heads->feature_scale;
-    if (open_mix(r, &r->cls2, weight, 0, g->c2, mixes, mixes, scale, CLS_CHANNELS, g->h2, g->w2, e)) goto done;
-    open_mix(r, &r->cls3, weight, g->c2, g->c3, mixes, mixes, scale, CLS_CHANNELS, g->h3, g->w3, e);
+    for (int i = 0; i < 2 && e->status == BLEMISH_OK; i++)
+        open_mix(r, &r->cls[i], weight, mixes, mixes, scale, CLS_CHANNELS, e);
 done:
     array_free(folded);
     array_free(taps);
     return e->status;
 }
 
+/* ---- opening --------------------------------------------------------------------------------------------- */
+
+/* Each thread's part of a strip: its classification mixes then fit a second-level cache, and products of as many rows
+ * run at full speed. */
+enum { STRIP_PIXELS = 128 };
+
 static size_t largest(size_t a, size_t b) {
     return a > b ? a : b;
 }
 
-static BlemishStatus open_buffers(HeadRunner *r, const HeadParams *p, Error *e) {
+/* A level that makes `row` floats of each row of features of `channels`. */
+static BlemishStatus open_level(const HeadRunner *r, Level *l, const Band *y, const Band *x, size_t channels,
+                                size_t reach, size_t row, Error *e) {
+    const size_t wanted = STRIP_PIXELS * (size_t)engine_threads(r->engine) / x->in;
+    *l = (Level){.y = y, .x = x, .reach = reach, .channels = channels, .row = row};
+    l->strip = wanted < 1 ? 1 : wanted < y->in ? wanted : y->in;
+    size_t most = 0;
+    for (size_t i = 0; i < y->out; i++) most = largest(most, level_end(l, i) - level_first(l, i));
+    /* One row short of what an output row reads, a strip is added. */
+    l->rows = array_new((most + l->strip < y->in ? most + l->strip : y->in) * row, sizeof(float), e);
+    return l->rows ? BLEMISH_OK : e->status;
+}
+
+static BlemishStatus open_levels(HeadRunner *r, Error *e) {
     const Geometry *g = &r->g;
-    const size_t n2 = g->h2 * g->w2, n3 = g->h3 * g->w3, mixes = (size_t)CLS_TAPS * CLS_CHANNELS;
-    const size_t stride = p->hidden + SEG_PAD, column = (size_t)CLS_SIDE * g->w * CLS_CHANNELS;
-    r->hidden = p->hidden;
-    r->row_floats = largest((g->w + g->w2) * LIFT_BLOCK, g->w * CLS_CHANNELS);
-    const struct {
-        float **at;
-        size_t count;
-    } buffers[] = {{&r->seg_shift, p->hidden},
-                   {&r->seg_out, p->hidden},
-                   {&r->ones, p->hidden},
-                   {&r->cls_map, mixes},
-                   {&r->cls_shift, CLS_CHANNELS},
-                   {&r->fc, CLS_FEATURES + 1},
-                   {&r->s2, n2 * stride},
-                   {&r->s3, n3 * stride},
-                   {&r->z2, n2 * mixes},
-                   {&r->z3, n3 * mixes},
-                   {&r->t2, g->h2 * column},
-                   {&r->t3, g->h3 * column},
-                   {&r->rows, (size_t)engine_threads(r->engine) * r->row_floats},
-                   {&r->row_max, g->h * CLS_CHANNELS},
-                   {&r->row_sum, g->h * CLS_CHANNELS}};
-    for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) {
+    const Band *y[2] = {&r->lift.y2, &r->lift.y3}, *x[2] = {&r->lift.x2, &r->lift.x3};
+    const size_t channels[2] = {g->c2, g->c3};
+    for (int i = 0; i < 2; i++) {
+        if (open_level(r, &r->seg[i], y[i], x[i], channels[i], 0, x[i]->in * (r->hidden + SEG_PAD), e) ||
+            (!r->map_score && open_level(r, &r->cls[i], y[i], x[i], channels[i], CLS_SIDE / 2,
+                                         (size_t)CLS_SIDE * g->w * CLS_CHANNELS, e)))
+            return e->status;
+    }
+    return BLEMISH_OK;
+}
+
+typedef struct Buffer {
+    float **at;
+    size_t count;
+} Buffer;
+
+static BlemishStatus open_buffers(const Buffer *buffers, size_t count, Error *e) {
+    for (size_t i = 0; i < count; i++) {
         *buffers[i].at = array_new(buffers[i].count, sizeof(float), e);
         if (*buffers[i].at == NULL) return e->status;
     }
     return BLEMISH_OK;
+}
+
+static BlemishStatus open_seg(HeadRunner *r, const Heads *heads, Error *e) {
+    const Geometry *g = &r->g;
+    r->scratch_floats = g->w * 16 + (g->w2 + g->w3) * LIFT_BLOCK;
+    if (!r->map_score) r->scratch_floats = largest(r->scratch_floats, CLS_ROWS * g->w * CLS_CHANNELS);
+    const Buffer buffers[] = {{&r->seg_shift, r->hidden},
+                              {&r->seg_out, r->hidden},
+                              {&r->scratch_rows, (size_t)engine_threads(r->engine) * r->scratch_floats}};
+    if (open_buffers(buffers, sizeof buffers / sizeof *buffers, e)) return e->status;
+    return fold_seg(r, heads, e);
+}
+
+static BlemishStatus open_cls(HeadRunner *r, const Heads *heads, Error *e) {
+    const size_t taps = (size_t)CLS_TAPS * CLS_CHANNELS;
+    const size_t pixels = largest(r->cls[0].strip * r->cls[0].x->in, r->cls[1].strip * r->cls[1].x->in);
+    const Buffer buffers[] = {{&r->mixes, pixels * taps},          {&r->cls_map, taps},
+                              {&r->cls_scale, CLS_CHANNELS},       {&r->cls_shift, CLS_CHANNELS},
+                              {&r->fc, CLS_FEATURES + 1},          {&r->row_max, r->g.h * CLS_CHANNELS},
+                              {&r->row_sum, r->g.h * CLS_CHANNELS}};
+    if (open_buffers(buffers, sizeof buffers / sizeof *buffers, e)) return e->status;
+    for (size_t i = 0; i < CLS_CHANNELS; i++) r->cls_scale[i] = 1.0f;
+    memcpy(r->fc, heads->params.fc_weight, CLS_FEATURES * sizeof(float));
+    r->fc[CLS_FEATURES] = heads->params.fc_bias[0];
+    return fold_cls(r, heads, e);
+}
+
+static BlemishStatus open_scratch(HeadRunner *r, Error *e) {
+    size_t bytes = 0;
+    for (int i = 0; i < 2; i++) {
+        bytes = largest(bytes, conv_scratch(r->seg[i].mix));
+        if (!r->map_score) bytes = largest(bytes, conv_scratch(r->cls[i].mix));
+    }
+    r->scratch = array_new(bytes, 1, e);
+    return e->status;
 }
 
 BlemishStatus head_runner_open(HeadRunner **out, Engine *engine, const Heads *heads, const Geometry *g,
@@ -141,15 +188,12 @@ BlemishStatus head_runner_open(HeadRunner **out, Engine *engine, const Heads *he
     r->g = *g;
     r->k = kernels();
     r->engine = engine;
+    r->hidden = heads->params.hidden;
+    r->map_score = heads->map_score;
     const int before = engine_enter(engine);
-    if (lift_open(&r->lift, g, align_corners, e) == BLEMISH_OK && open_buffers(r, &heads->params, e) == BLEMISH_OK &&
-        fold_seg(r, heads, e) == BLEMISH_OK && fold_cls(r, heads, e) == BLEMISH_OK) {
-        memcpy(r->fc, heads->params.fc_weight, CLS_FEATURES * sizeof(float));
-        r->fc[CLS_FEATURES] = heads->params.fc_bias[0];
-        const size_t scratch = largest(largest(conv_scratch(r->seg2), conv_scratch(r->seg3)),
-                                       largest(conv_scratch(r->cls2), conv_scratch(r->cls3)));
-        r->scratch = array_new(scratch, 1, e);
-    }
+    if (lift_open(&r->lift, g, align_corners, e) == BLEMISH_OK && open_levels(r, e) == BLEMISH_OK &&
+        open_seg(r, heads, e) == BLEMISH_OK && (r->map_score || open_cls(r, heads, e) == BLEMISH_OK))
+        open_scratch(r, e);
     engine_leave(before);
     if (e->status != BLEMISH_OK) {
         head_runner_close(r);
@@ -164,11 +208,14 @@ double head_runner_gmac(const HeadRunner *r) {
 
 void head_runner_close(HeadRunner *r) {
     if (r == NULL) return;
-    Conv *convs[] = {r->seg2, r->seg3, r->cls2, r->cls3};
-    for (size_t i = 0; i < 4; i++) conv_close(convs[i]);
-    float *buffers[] = {r->seg_shift, r->seg_out, r->ones,    r->cls_map, r->cls_shift, r->cls_base,
-                        r->fc,        r->s2,      r->s3,      r->z2,      r->z3,        r->t2,
-                        r->t3,        r->rows,    r->row_max, r->row_sum};
+    for (int i = 0; i < 2; i++) {
+        conv_close(r->seg[i].mix);
+        conv_close(r->cls[i].mix);
+        array_free(r->seg[i].rows);
+        array_free(r->cls[i].rows);
+    }
+    float *buffers[] = {r->seg_shift, r->seg_out, r->mixes,        r->cls_map, r->cls_scale, r->cls_shift,
+                        r->cls_base,  r->fc,      r->scratch_rows, r->row_max, r->row_sum};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) array_free(buffers[i]);
     array_free(r->scratch);
     lift_close(&r->lift);

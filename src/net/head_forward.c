@@ -4,39 +4,73 @@
 #include <math.h>
 #include <string.h>
 
-/* One row of map logits: lift a block of channels, activate, reduce - the full-resolution channels never leave the
- * first-level cache. */
-static void seg_row(const HeadRunner *r, size_t y, float *row, float *map) {
-    const size_t w = r->g.w, stride = r->hidden + SEG_PAD;
-    const LiftMap maps[2] = {{r->s2, stride, &r->lift.y2, &r->lift.x2}, {r->s3, stride, &r->lift.y3, &r->lift.x3}};
-    float *m = map + y * w;
-    memset(m, 0, w * sizeof *m);
-    for (size_t c = 0; c < r->hidden; c += LIFT_BLOCK) {
-        const SegBlock block = {.scale = r->ones, .shift = r->seg_shift + c, .out = r->seg_out + c};
-        r->k->lift_row(maps, 2, y, c, row + w * LIFT_BLOCK, row);
-        r->k->seg_dot(row, w, &block, m);
+/* ---- levels ---------------------------------------------------------------------------------------------- */
+
+/* The level's next strip, from the map's features f; where fewer rows are left than a strip has, from so far above that
+ * it fits, which makes some rows again. Rows above what output row y reads may go. */
+static BlemishStatus level_advance(HeadRunner *r, Level *l, const float *f, size_t y, Error *e) {
+    const size_t left = l->y->in - l->strip, first = l->made < left ? l->made : left, used = level_first(l, y);
+    const size_t keep = used < first ? used : first;
+    if (keep < first) memmove(l->rows, l->rows + (keep - l->held) * l->row, (l->made - keep) * l->row * sizeof(float));
+    l->held = keep;
+    l->made = first + l->strip;
+    float *rows = l->rows + (first - keep) * l->row;
+    const float *features = f + first * l->x->in * l->channels;
+    if (l->reach == 0) return conv_run(l->mix, features, rows, r->scratch, e);
+    if (conv_run(l->mix, features, r->mixes, r->scratch, e)) return e->status;
+    cls_lift_columns(r->k, l->x, r->mixes, l->strip, rows);
+    return BLEMISH_OK;
+}
+
+/* Makes what output row y needs of both maps; *end becomes one past the last row that needs no more. */
+static BlemishStatus levels_reach(HeadRunner *r, Level levels[2], const float *const f[2], size_t y, size_t *end,
+                                  Error *e) {
+    for (int i = 0; i < 2; i++) {
+        if (y == 0) levels[i].held = levels[i].made = 0;
+        while (levels[i].made < level_end(&levels[i], y))
+            if (level_advance(r, &levels[i], f[i], y, e)) return e->status;
+    }
+    *end = y + 1;
+    while (*end < r->g.h && level_end(&levels[0], *end) <= levels[0].made &&
+           level_end(&levels[1], *end) <= levels[1].made)
+        ++*end;
+    return BLEMISH_OK;
+}
+
+/* ---- rows ------------------------------------------------------------------------------------------------ */
+
+static float *scratch_of_thread(const HeadRunner *r) {
+    return r->scratch_rows + (size_t)engine_thread_index() * r->scratch_floats;
+}
+
+static void seg_row(const HeadRunner *r, size_t y, float *map) {
+    LiftMap maps[2];
+    for (int i = 0; i < 2; i++) {
+        const Level *l = &r->seg[i];
+        maps[i] = (LiftMap){.data = l->rows, .stride = r->hidden + SEG_PAD, .y = l->y, .x = l->x, .top = l->held};
+    }
+    r->k->seg_map_row(maps, y, r->hidden, r->seg_shift, r->seg_out, scratch_of_thread(r), map + y * r->g.w);
+}
+
+/* Up to CLS_ROWS rows of the classification head's 128 channels, each reduced to its maximum and sum after the ReLU. */
+static void cls_rows(const HeadRunner *r, size_t y, size_t rows, const float *map) {
+    const size_t w = r->g.w, row = w * CLS_CHANNELS;
+    float *d = scratch_of_thread(r), ties[CLS_CHANNELS] = {0};
+    if (r->cls_base)
+        memcpy(d, r->cls_base + y * row, rows * row * sizeof *d);
+    else
+        memset(d, 0, rows * row * sizeof *d);
+    for (int i = 0; i < 2; i++) r->k->cls_lift_y(r->cls[i].rows, r->cls[i].held, r->cls[i].y, y, rows, w, d);
+    for (size_t k = 0; k < rows; k++) {
+        float *max = r->row_max + (y + k) * CLS_CHANNELS, *sum = r->row_sum + (y + k) * CLS_CHANNELS;
+        memset(max, 0, CLS_CHANNELS * sizeof *max); /* the ReLU's floor */
+        memset(sum, 0, CLS_CHANNELS * sizeof *sum);
+        r->k->cls_map_row(map, r->g.h, w, y + k, r->cls_map, d + k * row);
+        r->k->cls_pool(d + k * row, w, r->cls_scale, r->cls_shift, max, sum, ties);
     }
 }
 
-/* One row of the classification head's 128 channels, reduced to its maximum and sum after the ReLU. */
-static void cls_row(const HeadRunner *r, size_t y, float *d, const float *map) {
-    const size_t w = r->g.w;
-    for (size_t x = 0; x < w; x++) memcpy(d + x * CLS_CHANNELS, r->cls_shift, CLS_CHANNELS * sizeof *d);
-    if (r->cls_base)
-        for (size_t i = 0; i < w * CLS_CHANNELS; i++) d[i] += r->cls_base[y * w * CLS_CHANNELS + i];
-    r->k->cls_lift_y(r->t2, &r->lift.y2, y, w, d);
-    r->k->cls_lift_y(r->t3, &r->lift.y3, y, w, d);
-    r->k->cls_map_row(map, r->g.h, w, y, r->cls_map, d);
-    float *max = r->row_max + y * CLS_CHANNELS, *sum = r->row_sum + y * CLS_CHANNELS;
-    memset(max, 0, CLS_CHANNELS * sizeof *max); /* the ReLU's floor */
-    memset(sum, 0, CLS_CHANNELS * sizeof *sum);
-    for (size_t x = 0; x < w; x++)
-        for (size_t i = 0; i < CLS_CHANNELS; i++) {
-            const float v = d[x * CLS_CHANNELS + i] > 0.0f ? d[x * CLS_CHANNELS + i] : 0.0f;
-            max[i] = v > max[i] ? v : max[i];
-            sum[i] += v;
-        }
-}
+/* ---- the whole ------------------------------------------------------------------------------------------- */
 
 /* The linear layer on [max, mean of the 128 channels, max, mean of the map]. */
 static float score_of(const HeadRunner *r, const float *map) {
@@ -61,17 +95,19 @@ static float score_of(const HeadRunner *r, const float *map) {
 }
 
 BlemishStatus head_runner_run(HeadRunner *r, const float *f2, const float *f3, float *map, float *score, Error *e) {
-    if (conv_run(r->seg2, f2, r->s2, r->scratch, e) || conv_run(r->seg3, f3, r->s3, r->scratch, e) ||
-        conv_run(r->cls2, f2, r->z2, r->scratch, e) || conv_run(r->cls3, f3, r->z3, r->scratch, e))
-        return e->status;
-    cls_lift_columns(r->k, &r->lift, r->z2, r->z3, r->t2, r->t3);
-#pragma omp parallel
-    {
-        float *row = r->rows + (size_t)engine_thread_index() * r->row_floats;
-#pragma omp for schedule(static)
-        for (size_t y = 0; y < r->g.h; y++) seg_row(r, y, row, map);
-#pragma omp for schedule(static)
-        for (size_t y = 0; y < r->g.h; y++) cls_row(r, y, row, map);
+    const float *const f[2] = {f2, f3};
+    for (size_t y = 0, end; y < r->g.h; y = end) {
+        if (levels_reach(r, r->seg, f, y, &end, e)) return e->status;
+#pragma omp parallel for schedule(static)
+        for (size_t row = y; row < end; row++) seg_row(r, row, map);
+    }
+    *score = 0;
+    if (r->map_score) return BLEMISH_OK;
+    for (size_t y = 0, end; y < r->g.h; y = end) {
+        if (levels_reach(r, r->cls, f, y, &end, e)) return e->status;
+#pragma omp parallel for schedule(dynamic)
+        for (size_t row = y; row < end; row += CLS_ROWS)
+            cls_rows(r, row, end - row < CLS_ROWS ? end - row : CLS_ROWS, map);
     }
     *score = score_of(r, map);
     return BLEMISH_OK;

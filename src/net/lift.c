@@ -44,14 +44,8 @@ void lift_close(Lift *lift) {
     band_close(&lift->x3);
 }
 
-void cls_lift_columns(const Kernels *k, const Lift *lift, const float *z2, const float *z3, float *t2, float *t3) {
-    const size_t h2 = lift->y2.in, h3 = lift->y3.in, w2 = lift->x2.in, w3 = lift->x3.in, w = lift->x2.out;
-    const size_t mix = (size_t)CLS_TAPS * CLS_CHANNELS, out = (size_t)CLS_SIDE * w * CLS_CHANNELS;
+void cls_lift_columns(const Kernels *k, const Band *x, const float *z, size_t rows, float *t) {
+    const size_t mix = x->in * CLS_TAPS * CLS_CHANNELS, out = (size_t)CLS_SIDE * x->out * CLS_CHANNELS;
 #pragma omp parallel for schedule(static)
-    for (size_t i = 0; i < h2 + h3; i++) {
-        if (i < h2)
-            k->cls_lift_x(z2 + i * w2 * mix, &lift->x2, t2 + i * out);
-        else
-            k->cls_lift_x(z3 + (i - h2) * w3 * mix, &lift->x3, t3 + (i - h2) * out);
-    }
+    for (size_t i = 0; i < rows; i++) k->cls_lift_x(z + i * mix, x, t + i * out);
 }

@@ -47,8 +47,8 @@ BlemishStatus backbone_open(Backbone **out, Engine *engine, const Trunk *trunk, 
                             size_t width, Error *e);
 /* Where the caller writes its input: (batch, H, W, 3), normalised. */
 float *backbone_input(Backbone *backbone);
-/* f2 (batch, h2, w2, c2) and f3 (batch, h3, w3, c3). */
-BlemishStatus backbone_run(Backbone *backbone, float *f2, float *f3, Error *e);
+/* *f2 (batch, h2, w2, c2) and *f3 (batch, h3, w3, c3) belong to the backbone, until its next run. */
+BlemishStatus backbone_run(Backbone *backbone, const float **f2, const float **f3, Error *e);
 double backbone_gmac(const Backbone *backbone); /* per image */
 void backbone_close(Backbone *backbone);
 
@@ -131,13 +131,14 @@ void lift_close(Lift *lift);
 typedef struct HeadRunner HeadRunner;
 BlemishStatus head_runner_open(HeadRunner **out, Engine *engine, const Heads *heads, const Geometry *g,
                                bool align_corners, Error *e);
-/* f2, f3 of one image -> map logits (h, w) and the score logit. Inside engine_enter: buffers are per thread. */
+/* f2, f3 of one image -> map logits (h, w) and the score logit, 0 where the model has no classification head. Inside
+ * engine_enter: buffers are per thread. */
 BlemishStatus head_runner_run(HeadRunner *runner, const float *f2, const float *f3, float *map, float *score, Error *e);
 double head_runner_gmac(const HeadRunner *runner);
 void head_runner_close(HeadRunner *runner);
 
-/* The classification head's shared middle: t2 (h2, 5, w, 128) and t3 from the 25 channel mixes of one image.
- * Parallel over low-resolution rows. */
-void cls_lift_columns(const Kernels *k, const Lift *lift, const float *z2, const float *z3, float *t2, float *t3);
+/* The classification head's shared middle: t (rows, 5, w, 128) from the 25 channel mixes z (rows, x->in, 25, 128) of
+ * low-resolution rows. Parallel over rows. */
+void cls_lift_columns(const Kernels *k, const Band *x, const float *z, size_t rows, float *t);
 
 #endif

@@ -23,8 +23,8 @@ static Pass pass_at(HeadTrainer *t, size_t images, size_t block) {
 
 static void lift_clean(const Pass *p, size_t image, size_t y, float *scratch, float *row) {
     const HeadTrainer *t = p->t;
-    const LiftMap maps[2] = {{p->z2 + image * pixels2(t) * LIFT_BLOCK, LIFT_BLOCK, &t->lift.y2, &t->lift.x2},
-                             {p->z3 + image * pixels3(t) * LIFT_BLOCK, LIFT_BLOCK, &t->lift.y3, &t->lift.x3}};
+    const LiftMap maps[2] = {{p->z2 + image * pixels2(t) * LIFT_BLOCK, LIFT_BLOCK, &t->lift.y2, &t->lift.x2, 0},
+                             {p->z3 + image * pixels3(t) * LIFT_BLOCK, LIFT_BLOCK, &t->lift.y3, &t->lift.x3, 0}};
     t->k->lift_row(maps, 2, y, 0, scratch, row);
 }
 

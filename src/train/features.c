@@ -60,10 +60,7 @@ static uint16_t *entry_at(const Features *f, size_t i) {
 
 static void close_backbone(Features *f) {
     backbone_close(f->backbone);
-    array_free(f->f2);
-    array_free(f->f3);
     f->backbone = NULL;
-    f->f2 = f->f3 = NULL;
 }
 
 void features_close(Features *f) {
@@ -88,10 +85,11 @@ static BlemishStatus compute(Features *f, size_t first, size_t n, const FeatureS
     float *input = backbone_input(f->backbone);
     for (size_t k = 0; k < n; k++)
         if (load_input(&sources[k], f->height, f->width, input + k * f->height * f->width * 3, e)) return e->status;
-    if (backbone_run(f->backbone, f->f2, f->f3, e)) return e->status;
+    const float *f2, *f3;
+    if (backbone_run(f->backbone, &f2, &f3, e)) return e->status;
     for (size_t k = 0; k < n; k++) {
-        kernels()->to_bf16(f->f2 + k * f->size2, f->size2, entry_at(f, first + k));
-        kernels()->to_bf16(f->f3 + k * f->size3, f->size3, entry_at(f, first + k) + f->size2);
+        kernels()->to_bf16(f2 + k * f->size2, f->size2, entry_at(f, first + k));
+        kernels()->to_bf16(f3 + k * f->size3, f->size3, entry_at(f, first + k) + f->size2);
     }
     return BLEMISH_OK;
 }
@@ -126,11 +124,8 @@ static BlemishStatus open_empty(Features *f, Engine *engine, const Trunk *trunk,
                     .size3 = g->h3 * g->w3 * g->c3,
                     .height = g->height,
                     .width = g->width};
-    if (reserve(f, settings, e) || backbone_open(&f->backbone, engine, trunk, BACKBONE_BATCH, g->height, g->width, e))
-        return e->status;
-    f->f2 = array_new(BACKBONE_BATCH * f->size2, sizeof *f->f2, e);
-    f->f3 = array_new(BACKBONE_BATCH * f->size3, sizeof *f->f3, e);
-    return e->status;
+    if (reserve(f, settings, e)) return e->status;
+    return backbone_open(&f->backbone, engine, trunk, BACKBONE_BATCH, g->height, g->width, e);
 }
 
 BlemishStatus features_open(Features *f, Engine *engine, const Trunk *trunk, const Geometry *g,

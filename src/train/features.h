@@ -19,7 +19,6 @@ typedef struct Features {
     size_t mapped_bytes;
     size_t height, width; /* of the backbone's input */
     Backbone *backbone;   /* open while entries are computed */
-    float *f2, *f3;       /* its output */
 } Features;
 
 typedef struct FeatureSettings {
