@@ -6,8 +6,8 @@
 
 typedef struct Winograd Winograd;
 
-/* Outputs along a tile's side, 4 or 2, or 0 where a direct convolution is faster or the shape is another. By shape
- * alone: a choice by timing would change an image's last bits from run to run. */
+/* Outputs along a tile's side, 4 or 2, or 0 where a direct convolution is faster or the shape is another. By the shape
+ * of one image alone: a choice by timing or batch would change an image's last bits from run to run. */
 size_t winograd_tile(const ConvShape *shape);
 /* tile: 2 or 4; the shape is one that winograd_tile does not refuse for its kind (see there). weight and bias as in
  * conv_open; both are copied. */
