@@ -149,17 +149,17 @@ static Maps run_backbone(const Trunk *trunk, const float *input, size_t batch, s
     Engine *engine;
     Backbone *backbone;
     if (geometry_make(&g, height, width, trunk->c2, trunk->c3, &e) || engine_open(&engine, 2, &e) ||
-        backbone_open(&backbone, engine, trunk, batch, height, width, &e))
+        backbone_open(&backbone, engine, trunk, ELEMENT_F32, batch, height, width, &e))
         fail_msg("%s", e.text);
     Maps maps = {zero_floats(batch * g.h2 * g.w2 * g.c2), zero_floats(batch * g.h3 * g.w3 * g.c3),
                  backbone_gmac(backbone)};
     int before = engine_enter(engine);
     for (int i = 0; i < 2; i++) { /* a second run finds used buffers */
         memcpy(backbone_input(backbone), input, batch * height * width * 3 * sizeof *input);
-        const float *f2, *f3;
+        const void *f2, *f3;
         if (backbone_run(backbone, &f2, &f3, &e)) fail_msg("%s", e.text);
-        memcpy(maps.f2, f2, batch * g.h2 * g.w2 * g.c2 * sizeof *f2);
-        memcpy(maps.f3, f3, batch * g.h3 * g.w3 * g.c3 * sizeof *f3);
+        memcpy(maps.f2, f2, batch * g.h2 * g.w2 * g.c2 * sizeof *maps.f2);
+        memcpy(maps.f3, f3, batch * g.h3 * g.w3 * g.c3 * sizeof *maps.f3);
     }
     engine_leave(before);
     backbone_close(backbone);

@@ -78,7 +78,7 @@ static void run_backbone(const FeatureSource *source, Maps *out) {
     Backbone *backbone;
     float *plain = array_new(HEIGHT * WIDTH * 3, sizeof *plain, &e);
     assert_ok(image_decode(&image, source->path, &e), e.text);
-    assert_ok(backbone_open(&backbone, engine, &trunk, 1, HEIGHT, WIDTH, &e), e.text);
+    assert_ok(backbone_open(&backbone, engine, &trunk, ELEMENT_F32, 1, HEIGHT, WIDTH, &e), e.text);
     image_to_input(&image, HEIGHT, WIDTH, plain);
     float *input = backbone_input(backbone);
     for (size_t y = 0; y < HEIGHT; y++)
@@ -90,10 +90,10 @@ static void run_backbone(const FeatureSource *source, Maps *out) {
             memcpy(input + (y * WIDTH + x) * 3, plain + (from_y * WIDTH + from_x) * 3, 3 * sizeof *input);
         }
     const int before = engine_enter(engine);
-    const float *f2, *f3;
+    const void *f2, *f3;
     assert_ok(backbone_run(backbone, &f2, &f3, &e), e.text);
-    memcpy(out->f2, f2, g.h2 * g.w2 * g.c2 * sizeof *f2);
-    memcpy(out->f3, f3, g.h3 * g.w3 * g.c3 * sizeof *f3);
+    memcpy(out->f2, f2, g.h2 * g.w2 * g.c2 * sizeof *out->f2);
+    memcpy(out->f3, f3, g.h3 * g.w3 * g.c3 * sizeof *out->f3);
     engine_leave(before);
     backbone_close(backbone);
     image_free(&image);

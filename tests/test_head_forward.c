@@ -27,7 +27,7 @@ static void check_file(const char *name, bool icpr) {
     assert_int_equal(heads_fill(&heads, &e), 0);
     heads.icpr = icpr;
     assert_int_equal(engine_open(&engine, 2, &e), 0);
-    assert_int_equal(head_runner_open(&runner, engine, &heads, &g, true, &e), 0);
+    assert_int_equal(head_runner_open(&runner, engine, &heads, &g, true, ELEMENT_F32, &e), 0);
     float *out = array_new(g.h * g.w, sizeof *out, &e);
     const int before = engine_enter(engine);
     for (size_t i = 0; i < s2[0]; i++) {
@@ -85,7 +85,7 @@ static Output run_heads(const Heads *heads, const Geometry *g, int threads) {
     for (size_t i = 0; i < n2; i++) f2[i] = random_float(&r);
     for (size_t i = 0; i < n3; i++) f3[i] = random_float(&r);
     assert_int_equal(engine_open(&engine, threads, &e), 0);
-    assert_int_equal(head_runner_open(&runner, engine, heads, g, true, &e), 0);
+    assert_int_equal(head_runner_open(&runner, engine, heads, g, true, ELEMENT_F32, &e), 0);
     const int before = engine_enter(engine);
     for (int i = 0; i < 2; i++) /* a second run finds the first one's rows */
         assert_int_equal(head_runner_run(runner, f2, f3, out.map, &out.score, &e), 0);

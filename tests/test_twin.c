@@ -22,7 +22,7 @@ static Result run_heads(const Heads *heads, const Geometry *g, bool align_corner
     const size_t pixels = g->h * g->w;
     Result out = {images, zero_floats(images * pixels), zero_floats(images)};
     assert_int_equal(engine_open(&engine, threads, &e), 0);
-    if (head_runner_open(&runner, engine, heads, g, align_corners, &e)) fail_msg("%s", e.text);
+    if (head_runner_open(&runner, engine, heads, g, align_corners, ELEMENT_F32, &e)) fail_msg("%s", e.text);
     const int before = engine_enter(engine);
     for (size_t i = 0; i < images; i++)
         assert_int_equal(head_runner_run(runner, f2 + i * g->h2 * g->w2 * g->c2, f3 + i * g->h3 * g->w3 * g->c3,

@@ -102,9 +102,9 @@ BLEMISH_API void blemish_model_close(BlemishModel *model);
 typedef struct BlemishSession BlemishSession;
 
 typedef enum BlemishPrecision {
-    BLEMISH_PRECISION_AUTO = 0, /* the fastest whose results stay within the stated tolerance: fp32 today */
+    BLEMISH_PRECISION_AUTO = 0, /* fp32: the model's own numbers, alike on every processor */
     BLEMISH_PRECISION_FP32 = 1,
-    BLEMISH_PRECISION_BF16 = 2 /* not in this version: BLEMISH_ERROR_UNSUPPORTED */
+    BLEMISH_PRECISION_BF16 = 2 /* convolutions and products in bfloat16, where the processor has them */
 } BlemishPrecision;
 
 typedef struct BlemishSessionSettings {
@@ -126,18 +126,18 @@ typedef struct BlemishRegion {
 
 /* One image's result. Pointers belong to the session and are valid until its next run or close. */
 typedef struct BlemishResult {
-    float score;                     /* probability-like anomaly score in [0, 1]: sigmoid of the score logit, or
-                                      * map_max where the model has no classification head */
-    int defect;                      /* 1 when score >= the model's threshold */
-    float map_max;                   /* largest value of the map */
-    const float *map;                /* anomaly map in [0, 1], map_height x map_width, row-major: the logits,
-                                      * resized to the input's size and blurred, through the sigmoid */
-    size_t map_width, map_height;    /* the network's input size */
+    float score;                      /* probability-like anomaly score in [0, 1]: sigmoid of the score logit, or
+                                       * map_max where the model has no classification head */
+    int defect;                       /* 1 when score >= the model's threshold */
+    float map_max;                    /* largest value of the map */
+    const float *map;                 /* anomaly map in [0, 1], map_height x map_width, row-major: the logits,
+                                       * resized to the input's size and blurred, through the sigmoid */
+    size_t map_width, map_height;     /* the network's input size */
     size_t image_width, image_height; /* the given image's size */
 } BlemishResult;
 
 /* settings may be NULL for the defaults. Memory grows with the batch. Errors: ARGUMENT for a setting out of range,
- * UNSUPPORTED for a precision this version does not have, MEMORY. */
+ * UNSUPPORTED for a precision that the processor does not have, MEMORY. */
 BLEMISH_API BlemishStatus blemish_session_open(BlemishSession **out, const BlemishModel *model,
                                                const BlemishSessionSettings *settings);
 /* Runs count images, 1 to settings.batch; results has room for count. */
@@ -165,7 +165,7 @@ BLEMISH_API void blemish_session_close(BlemishSession *session);
 typedef struct BlemishSessionCost {
     double gmac;           /* multiply-adds per image, in 1e9, as this library computes it */
     double gmac_published; /* the same for the graph as published (heads at full feature resolution) */
-    const char *precision; /* "fp32" */
+    const char *precision; /* "fp32" or "bf16" */
     int threads;
 } BlemishSessionCost;
 BLEMISH_API BlemishSessionCost blemish_session_cost(const BlemishSession *session);
@@ -173,12 +173,12 @@ BLEMISH_API BlemishSessionCost blemish_session_cost(const BlemishSession *sessio
 /* ---- progress -------------------------------------------------------------------------------------------- */
 
 typedef struct BlemishProgress {
-    const char *stage;     /* "check", "features", "train", "evaluate", "synth", "download" */
-    size_t done, total;    /* steps of this stage */
-    size_t epoch, epochs;  /* training only, else 0 */
-    double loss;           /* mean loss of the last step; NaN outside training */
+    const char *stage;    /* "check", "features", "train", "evaluate", "synth", "download" */
+    size_t done, total;   /* steps of this stage */
+    size_t epoch, epochs; /* training only, else 0 */
+    double loss;          /* mean loss of the last step; NaN outside training */
     double items_per_second;
-    double seconds_left;   /* estimate for this stage; negative while unknown */
+    double seconds_left; /* estimate for this stage; negative while unknown */
 } BlemishProgress;
 
 /* Called often, from the calling thread. Return 0 to go on, non-zero to stop cleanly. */
@@ -206,15 +206,16 @@ typedef struct BlemishDatasetSettings {
     uint64_t seed;        /* of that split and of the masks kept; default 0 */
     /* Masks that are kept in the training split, drawn by seed or as published (docs/data.md); the other defects are
      * then known by their label only. One of the two may be set. */
-    int64_t mask_count;   /* default -1: all */
-    double mask_ratio;    /* a part of them, in [0, 1]; default 1: all */
-    int fold;             /* 0 (default) to 2: which third SensumSODF is tested on; 0 for the other layouts */
-    int tolerant;         /* 1: what a CSV names twice, or that is not there, is left to blemish_dataset_check;
-                           * default 0: refused */
+    int64_t mask_count; /* default -1: all */
+    double mask_ratio;  /* a part of them, in [0, 1]; default 1: all */
+    int fold;           /* 0 (default) to 2: which third SensumSODF is tested on; 0 for the other layouts */
+    int tolerant;       /* 1: what a CSV names twice, or that is not there, is left to blemish_dataset_check;
+                         * default 0: refused */
 } BlemishDatasetSettings;
 
 BLEMISH_API void blemish_dataset_defaults(BlemishDatasetSettings *settings);
-/* path is a folder, or a .csv manifest (path,label,mask,split). settings may be NULL. docs/data.md tells the layouts. */
+/* path is a folder, or a .csv manifest (path,label,mask,split). settings may be NULL. docs/data.md tells the layouts.
+ */
 BLEMISH_API BlemishStatus blemish_dataset_open(BlemishDataset **out, const char *path,
                                                const BlemishDatasetSettings *settings);
 BLEMISH_API size_t blemish_dataset_count(const BlemishDataset *dataset);
@@ -292,16 +293,16 @@ BLEMISH_API const char *blemish_recipe_error(const BlemishRecipe *recipe);
 BLEMISH_API void blemish_recipe_close(BlemishRecipe *recipe);
 
 typedef struct BlemishTrainSettings {
-    const char *backbone;        /* default "wide_resnet50_2" */
-    const char *weights;         /* a backbone file; default NULL: the known file found by blemish_weights_find */
-    const char *checkpoint;      /* checkpoint path; default NULL: none are written */
-    size_t checkpoint_every;     /* epochs between checkpoints; default 10 */
-    int resume;                  /* 1: continue from `checkpoint` if it exists; default 0 */
-    const char *log_csv;         /* per-epoch metrics log; default NULL */
-    int threads;                 /* as in BlemishSessionSettings */
-    size_t cache_mb;             /* feature cache kept in memory, beyond it in an unlinked file; default 4096 */
-    const char *cache_dir;       /* where that file goes; default NULL: $TMPDIR or /tmp */
-    BlemishProgressFn progress;  /* default NULL */
+    const char *backbone;       /* default "wide_resnet50_2" */
+    const char *weights;        /* a backbone file; default NULL: the known file found by blemish_weights_find */
+    const char *checkpoint;     /* checkpoint path; default NULL: none are written */
+    size_t checkpoint_every;    /* epochs between checkpoints; default 10 */
+    int resume;                 /* 1: continue from `checkpoint` if it exists; default 0 */
+    const char *log_csv;        /* per-epoch metrics log; default NULL */
+    int threads;                /* as in BlemishSessionSettings */
+    size_t cache_mb;            /* feature cache kept in memory, beyond it in an unlinked file; default 4096 */
+    const char *cache_dir;      /* where that file goes; default NULL: $TMPDIR or /tmp */
+    BlemishProgressFn progress; /* default NULL */
     void *progress_user;
 } BlemishTrainSettings;
 
@@ -395,10 +396,10 @@ BLEMISH_API void blemish_gallery_close(BlemishGallery *gallery);
 /* ---- procedural data ------------------------------------------------------------------------------------- */
 
 typedef struct BlemishSynthSettings {
-    size_t width, height;          /* pixels; default 256 x 256 */
+    size_t width, height;            /* pixels; default 256 x 256 */
     size_t train_good, train_defect; /* default 60, 20 */
     size_t test_good, test_defect;   /* default 30, 30 */
-    uint64_t seed;                 /* default 1; also chooses the surface */
+    uint64_t seed;                   /* default 1; also chooses the surface */
     BlemishProgressFn progress;
     void *progress_user;
 } BlemishSynthSettings;

@@ -34,12 +34,7 @@ static const Option options[] = {
      .least = 1,
      .most = 1024},
     THREADS_OPTION(Values),
-    {.name = "precision",
-     .argument = "auto|fp32",
-     .initial = "auto",
-     .help = "arithmetic",
-     .kind = OPTION_CHOICE,
-     .offset = offsetof(Values, precision)},
+    PRECISION_OPTION(Values),
     {.name = "runs",
      .argument = "N",
      .initial = "50",
@@ -145,7 +140,6 @@ static int report(const BlemishModelInfo *info, const BlemishSessionCost *cost, 
 }
 
 static int bench(const char *path, const Values *values) {
-    static const char *const precisions[] = {"auto", "fp32"}; // in the order of BlemishPrecision
     BlemishModel *model;
     BlemishSession *session = NULL;
     BlemishSessionSettings settings;
@@ -155,7 +149,7 @@ static int bench(const char *path, const Values *values) {
     blemish_session_defaults(&settings);
     settings.threads = (int)values->threads;
     settings.batch = values->batch;
-    while (strcmp(values->precision, precisions[settings.precision])) settings.precision++;
+    settings.precision = precision_of(values->precision);
     BlemishStatus status = path ? blemish_model_open(&model, path)
                                 : blemish_model_untrained(&model, values->backbone, values->weights,
                                                           values->size.height, values->size.width);

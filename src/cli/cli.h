@@ -127,6 +127,14 @@ typedef struct DataOptions {
         .kind = OPTION_WHOLE, .offset = offsetof(Values, threads), .most = 1024                                        \
     }
 
+/* What a session computes in; precision_of reads it. */
+#define PRECISION_OPTION(Values)                                                                                       \
+    {                                                                                                                  \
+        .name = "precision", .argument = "auto|fp32|bf16", .initial = "auto",                                          \
+        .help = "arithmetic of convolutions and products; auto: fp32", .kind = OPTION_CHOICE,                          \
+        .offset = offsetof(Values, precision)                                                                          \
+    }
+
 #define QUIET_OPTION(Values)                                                                                           \
     { .name = "quiet", .help = "show no progress", .kind = OPTION_FLAG, .offset = offsetof(Values, quiet) }
 
@@ -197,7 +205,9 @@ void metrics_print(const BlemishMetrics *metrics, FILE *out);
 
 /* A handle that stays open until the end of a run: opens it, or prints why not and returns NULL. */
 BlemishModel *model_open(const char *path);
-BlemishSession *session_open(const BlemishModel *model, uint64_t threads);
+BlemishSession *session_open(const BlemishModel *model, uint64_t threads, const char *precision);
+/* By the words of PRECISION_OPTION. */
+BlemishPrecision precision_of(const char *word);
 
 /* Evaluates a model on the test images. Returns an exit code; what went wrong was printed, except that a signal stopped
  * it: then *stopped. */

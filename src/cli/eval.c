@@ -5,7 +5,7 @@
 
 typedef struct Values {
     DataOptions data;
-    const char *split, *csv, *gallery;
+    const char *split, *csv, *gallery, *precision;
     uint64_t gallery_images, threads;
     bool json, quiet;
 } Values;
@@ -39,6 +39,7 @@ static const Option options[] = {
      .least = 1,
      .most = 1000},
     THREADS_OPTION(Values),
+    PRECISION_OPTION(Values),
     QUIET_OPTION(Values),
 };
 
@@ -141,7 +142,7 @@ static int evaluate(const Values *values, const BlemishModel *model, BlemishData
     if (!values->quiet && !data_say_resized(dataset, split)) return EXIT_FAILED;
     progress_start(&bar, values->quiet);
     stop_on_signals();
-    BlemishSession *session = session_open(model, values->threads);
+    BlemishSession *session = session_open(model, values->threads, values->precision);
     int code = session ? run_open(&run, values, dataset, split) : EXIT_FAILED;
     if (!code) {
         BlemishStatus status =

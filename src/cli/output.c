@@ -136,11 +136,19 @@ BlemishModel *model_open(const char *path) {
     return model;
 }
 
-BlemishSession *session_open(const BlemishModel *model, uint64_t threads) {
+BlemishPrecision precision_of(const char *word) {
+    static const char *const words[] = {"auto", "fp32", "bf16"}; // in the order of BlemishPrecision
+    unsigned i = 0;
+    while (strcmp(words[i], word)) i++;
+    return (BlemishPrecision)i;
+}
+
+BlemishSession *session_open(const BlemishModel *model, uint64_t threads, const char *precision) {
     BlemishSessionSettings settings;
     BlemishSession *session;
     blemish_session_defaults(&settings);
     settings.threads = (int)threads;
+    settings.precision = precision_of(precision);
     if (blemish_session_open(&session, model, &settings)) {
         fail("%s", session ? blemish_session_error(session) : "memory is short");
         blemish_session_close(session);
@@ -151,7 +159,7 @@ BlemishSession *session_open(const BlemishModel *model, uint64_t threads) {
 
 int evaluate_tests(const BlemishModel *model, const BlemishDataset *dataset, uint64_t threads, BlemishMetrics *metrics,
                    ProgressBar *bar, bool *stopped) {
-    BlemishSession *session = session_open(model, threads);
+    BlemishSession *session = session_open(model, threads, "auto");
     if (!session) return EXIT_FAILED;
     BlemishStatus status =
         blemish_evaluate(session, dataset, BLEMISH_SPLIT_TEST, metrics, NULL, NULL, progress_show, bar);

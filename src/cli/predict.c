@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 
 typedef struct Values {
-    const char *out, *overlays, *maps;
+    const char *out, *overlays, *maps, *precision;
     double threshold, pixel_threshold;
     uint64_t threads;
     bool fail_on_defect;
@@ -46,6 +46,7 @@ static const Option options[] = {
      .kind = OPTION_FLAG,
      .offset = offsetof(Values, fail_on_defect)},
     THREADS_OPTION(Values),
+    PRECISION_OPTION(Values),
 };
 
 // Opening a session takes as long as some images; then several of them pay, whose images are decoded and written at
@@ -132,7 +133,8 @@ static bool start(void *user, size_t worker) {
     Run *run = user;
     if (run->sessions[worker]) return true;
     const size_t threads = (size_t)run->threads;
-    run->sessions[worker] = session_open(run->model, threads / run->workers + (worker < threads % run->workers));
+    run->sessions[worker] =
+        session_open(run->model, threads / run->workers + (worker < threads % run->workers), run->values->precision);
     if (!run->sessions[worker]) run->broken = true;
     return run->sessions[worker];
 }

@@ -1,5 +1,5 @@
 /* engine: oneDNN primitives, matrix products and the vector kernels. Nothing else knows oneDNN or instruction sets.
- * Activations are NHWC float: pixels are rows, channels are contiguous. */
+ * Activations are NHWC: pixels are rows, channels are contiguous. */
 #ifndef BLEMISH_ENGINE_H
 #define BLEMISH_ENGINE_H
 
@@ -23,12 +23,17 @@ void engine_leave(int before);
 /* Inside a parallel region: this thread's number, below engine_threads. */
 int engine_thread_index(void);
 
+/* What an activation is stored as. */
+typedef enum Element { ELEMENT_F32, ELEMENT_BF16 } Element;
+size_t element_size(Element type);
+
 /* A convolution on NHWC with everything fused that follows it in a ResNet. */
 typedef struct ConvShape {
     size_t batch, height, width, in, out; /* input pixels; input and output channels */
     size_t kernel, stride, padding;
     bool add; /* dst += before the ReLU: dst already holds the residual */
     bool relu;
+    Element from, to; /* of src and dst: F32 to F32, or BF16 (weights rounded to it, sums in fp32) to BF16 or F32 */
 } ConvShape;
 
 typedef struct Conv Conv;
@@ -36,16 +41,16 @@ typedef struct Conv Conv;
 BlemishStatus conv_open(Conv **out, Engine *engine, const ConvShape *shape, const float *weight, const float *bias,
                         Error *e);
 /* src (batch, height, width, in) -> dst (batch, out_height, out_width, out); scratch holds conv_scratch bytes. */
-BlemishStatus conv_run(Conv *conv, const float *src, float *dst, void *scratch, Error *e);
+BlemishStatus conv_run(Conv *conv, const void *src, void *dst, void *scratch, Error *e);
 size_t conv_scratch(const Conv *conv);
 void conv_close(Conv *conv);
 size_t conv_out_size(size_t in, size_t kernel, size_t stride, size_t padding);
 
 /* Max pooling 3x3, stride 2, padding 1 (ResNet's stem): (batch, height, width, channels) NHWC. */
 typedef struct Pool Pool;
-BlemishStatus pool_open(Pool **out, Engine *engine, size_t batch, size_t height, size_t width, size_t channels,
-                        Error *e);
-BlemishStatus pool_run(Pool *pool, const float *src, float *dst, void *scratch, Error *e);
+BlemishStatus pool_open(Pool **out, Engine *engine, Element type, size_t batch, size_t height, size_t width,
+                        size_t channels, Error *e);
+BlemishStatus pool_run(Pool *pool, const void *src, void *dst, void *scratch, Error *e);
 size_t pool_scratch(const Pool *pool);
 void pool_close(Pool *pool);
 
@@ -58,7 +63,7 @@ BlemishStatus gemm(Engine *engine, bool ta, bool tb, size_t m, size_t n, size_t 
 /* The same of bfloat16 matrices, with fp32 sums. */
 BlemishStatus gemm_bf16(Engine *engine, bool ta, bool tb, size_t m, size_t n, size_t k, const uint16_t *a, size_t lda,
                         const uint16_t *b, size_t ldb, bool add, float *c, size_t ldc, Error *e);
-/* Whether this processor multiplies bfloat16 matrices (AVX512_BF16 or AMX). */
+/* Whether this processor multiplies bfloat16 (AVX512_BF16 or AMX). */
 bool engine_has_bf16(void);
 
 /* "2.6.3": the oneDNN that runs. */

@@ -147,7 +147,7 @@ done:
     return e->status;
 }
 
-static BlemishStatus primitive_run(Primitive *p, const float *src, float *dst, void *scratch, Error *e) {
+static BlemishStatus primitive_run(Primitive *p, const void *src, void *dst, void *scratch, Error *e) {
     /* oneDNN's handles are not const, but a source is only read. */
     TRY_DNNL(dnnl_memory_set_data_handle(p->src, (void *)(uintptr_t)src));
     TRY_DNNL(dnnl_memory_set_data_handle(p->dst, dst));
@@ -182,6 +182,14 @@ done:
     if (pd) dnnl_primitive_desc_destroy(pd);
     if (plain) dnnl_memory_destroy(plain);
     return e->status;
+}
+
+static dnnl_data_type_t data_type(Element type) {
+    return type == ELEMENT_BF16 ? dnnl_bf16 : dnnl_f32;
+}
+
+size_t element_size(Element type) {
+    return type == ELEMENT_BF16 ? 2 : 4;
 }
 
 size_t conv_out_size(size_t in, size_t kernel, size_t stride, size_t padding) {
@@ -222,11 +230,11 @@ BlemishStatus conv_open(Conv **out, Engine *engine, const ConvShape *shape, cons
         winograd_open(&conv->winograd, shape, tile, weight, bias, engine->threads, e);
         goto done;
     }
-    TRY_DNNL(desc_make(&d.src, 4, src, dnnl_nhwc));
-    TRY_DNNL(desc_make(&d.dst, 4, dst, dnnl_nhwc));
-    TRY_DNNL(desc_make(&d.weight, 4, kernel, dnnl_format_tag_any));
-    TRY_DNNL(desc_make(&d.bias, 1, outs, dnnl_x));
-    TRY_DNNL(desc_make(&plain, 4, kernel, dnnl_oihw));
+    TRY_DNNL(desc_make(&d.src, 4, src, data_type(shape->from), dnnl_nhwc));
+    TRY_DNNL(desc_make(&d.dst, 4, dst, data_type(shape->to), dnnl_nhwc));
+    TRY_DNNL(desc_make(&d.weight, 4, kernel, data_type(shape->from), dnnl_format_tag_any));
+    TRY_DNNL(desc_make(&d.bias, 1, outs, dnnl_f32, dnnl_x));
+    TRY_DNNL(desc_make(&plain, 4, kernel, dnnl_f32, dnnl_oihw));
     TRY_DNNL(conv_attributes(&attr, shape));
     TRY_DNNL(
         conv_primitive_desc(&pd, engine->engine, dnnl_convolution_direct, &d, bias != NULL, stride, padding, attr));
@@ -244,7 +252,7 @@ done:
     return e->status;
 }
 
-BlemishStatus conv_run(Conv *conv, const float *src, float *dst, void *scratch, Error *e) {
+BlemishStatus conv_run(Conv *conv, const void *src, void *dst, void *scratch, Error *e) {
     if (conv->winograd == NULL) return primitive_run(&conv->p, src, dst, scratch, e);
     winograd_run(conv->winograd, src, dst, scratch);
     return BLEMISH_OK;
@@ -261,8 +269,8 @@ void conv_close(Conv *conv) {
     array_free(conv);
 }
 
-BlemishStatus pool_open(Pool **out, Engine *engine, size_t batch, size_t height, size_t width, size_t channels,
-                        Error *e) {
+BlemishStatus pool_open(Pool **out, Engine *engine, Element type, size_t batch, size_t height, size_t width,
+                        size_t channels, Error *e) {
     e->status = BLEMISH_OK;
     Pool *pool = array_new(1, sizeof *pool, e);
     *out = pool;
@@ -274,8 +282,8 @@ BlemishStatus pool_open(Pool **out, Engine *engine, size_t batch, size_t height,
     Desc from = DESC_NONE, to = DESC_NONE;
     dnnl_primitive_attr_t attr = NULL;
     dnnl_primitive_desc_t pd = NULL;
-    TRY_DNNL(desc_make(&from, 4, src, dnnl_nhwc));
-    TRY_DNNL(desc_make(&to, 4, dst, dnnl_nhwc));
+    TRY_DNNL(desc_make(&from, 4, src, data_type(type), dnnl_nhwc));
+    TRY_DNNL(desc_make(&to, 4, dst, data_type(type), dnnl_nhwc));
     TRY_DNNL(dnnl_primitive_attr_create(&attr));
     TRY_DNNL(dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user));
     TRY_DNNL(pool_primitive_desc(&pd, engine->engine, &from, &to, attr));
@@ -291,7 +299,7 @@ done:
     return e->status;
 }
 
-BlemishStatus pool_run(Pool *pool, const float *src, float *dst, void *scratch, Error *e) {
+BlemishStatus pool_run(Pool *pool, const void *src, void *dst, void *scratch, Error *e) {
     return primitive_run(&pool->p, src, dst, scratch, e);
 }
 

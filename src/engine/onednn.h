@@ -48,8 +48,9 @@ static inline BlemishStatus dnnl_check(dnnl_status_t status, const char *what, E
 #if DNNL_VERSION_MAJOR >= 3
 typedef dnnl_memory_desc_t Desc;
 typedef const_dnnl_memory_desc_t ConstDesc;
-static inline dnnl_status_t desc_make(Desc *d, int rank, const dnnl_dims_t dims, dnnl_format_tag_t tag) {
-    return dnnl_memory_desc_create_with_tag(d, rank, dims, dnnl_f32, tag);
+static inline dnnl_status_t desc_make(Desc *d, int rank, const dnnl_dims_t dims, dnnl_data_type_t type,
+                                      dnnl_format_tag_t tag) {
+    return dnnl_memory_desc_create_with_tag(d, rank, dims, type, tag);
 }
 static inline dnnl_status_t desc_make_matrix(Desc *d, const dnnl_dims_t dims, dnnl_data_type_t type,
                                              const dnnl_dims_t strides) {
@@ -68,8 +69,9 @@ static inline size_t desc_bytes(ConstDesc d) {
 #else
 typedef dnnl_memory_desc_t Desc;
 typedef const dnnl_memory_desc_t *ConstDesc;
-static inline dnnl_status_t desc_make(Desc *d, int rank, const dnnl_dims_t dims, dnnl_format_tag_t tag) {
-    return dnnl_memory_desc_init_by_tag(d, rank, dims, dnnl_f32, tag);
+static inline dnnl_status_t desc_make(Desc *d, int rank, const dnnl_dims_t dims, dnnl_data_type_t type,
+                                      dnnl_format_tag_t tag) {
+    return dnnl_memory_desc_init_by_tag(d, rank, dims, type, tag);
 }
 static inline dnnl_status_t desc_make_matrix(Desc *d, const dnnl_dims_t dims, dnnl_data_type_t type,
                                              const dnnl_dims_t strides) {

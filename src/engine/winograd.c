@@ -35,7 +35,9 @@ static size_t ceil_div(size_t a, size_t b) {
 }
 
 size_t winograd_tile(const ConvShape *s) {
-    if (s->kernel != 3 || s->stride != 1 || s->padding != 1 || s->in % LANES || s->out % WINOGRAD_PANEL) return 0;
+    if (s->from != ELEMENT_F32 || s->kernel != 3 || s->stride != 1 || s->padding != 1 || s->in % LANES ||
+        s->out % WINOGRAD_PANEL)
+        return 0;
     /* Tile 4 reads 36 numbers for every 9 of the kernel, tile 2 reads 16. Too few tiles do not pay for that. A batch
      * would, but its images must get the bits that they get alone. */
     if (ceil_div(s->height, 4) * ceil_div(s->width, 4) >= 32) return 4;

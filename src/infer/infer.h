@@ -43,6 +43,7 @@ void regions_close(Regions *r);
 typedef struct Session {
     const Model *model;
     Engine *engine;
+    Element type;       /* what the backbone and the heads' products compute in */
     Backbone *backbone; /* of `batch` images */
     Backbone *single;   /* of one image, for what is left of a batch; opened when first needed */
     HeadRunner *heads;

@@ -10,12 +10,18 @@ enum { BATCH_MAX = 1024 };
 static BlemishStatus check_settings(const BlemishSessionSettings *s, Error *e) {
     if (s->batch < 1 || s->batch > BATCH_MAX)
         return error_set(e, BLEMISH_ERROR_ARGUMENT, "batch: found %zu, expected 1 to %d", s->batch, BATCH_MAX);
-    if (s->precision == BLEMISH_PRECISION_BF16)
-        return error_set(e, BLEMISH_ERROR_UNSUPPORTED, "precision: found bf16, expected fp32: this build has no other");
-    if (s->precision != BLEMISH_PRECISION_AUTO && s->precision != BLEMISH_PRECISION_FP32)
+    if ((unsigned)s->precision > BLEMISH_PRECISION_BF16)
         return error_set(e, BLEMISH_ERROR_ARGUMENT, "precision: found %d, expected one of BlemishPrecision",
                          (int)s->precision);
     return BLEMISH_OK;
+}
+
+/* What the backbone and the heads' products compute in. */
+static BlemishStatus choose_type(BlemishPrecision precision, Element *type, Error *e) {
+    *type = precision == BLEMISH_PRECISION_BF16 ? ELEMENT_BF16 : ELEMENT_F32;
+    if (*type == ELEMENT_F32 || engine_has_bf16()) return BLEMISH_OK;
+    return error_set(e, BLEMISH_ERROR_UNSUPPORTED,
+                     "precision: found bf16, expected fp32: this processor has no bfloat16 products");
 }
 
 /* batch x a x b x c floats. */
@@ -33,8 +39,8 @@ static BlemishStatus open_parts(Session *s, const BlemishSessionSettings *settin
     const Model *m = s->model;
     const Geometry *g = &m->geometry;
     s->batch = settings->batch;
-    if (backbone_open(&s->backbone, s->engine, &m->trunk, s->batch, g->height, g->width, e)) return e->status;
-    if (head_runner_open(&s->heads, s->engine, &m->heads, g, m->align_corners, e)) return e->status;
+    if (backbone_open(&s->backbone, s->engine, &m->trunk, s->type, s->batch, g->height, g->width, e)) return e->status;
+    if (head_runner_open(&s->heads, s->engine, &m->heads, g, m->align_corners, s->type, e)) return e->status;
     if (smooth_open(&s->smooth, g->h, g->w, g->height, g->width, e)) return e->status;
     if ((s->logits = floats_new(1, g->h, g->w, 1, e)) == NULL) return e->status;
     if ((s->maps = floats_new(s->batch, g->height, g->width, 1, e)) == NULL) return e->status;
@@ -43,7 +49,9 @@ static BlemishStatus open_parts(Session *s, const BlemishSessionSettings *settin
 
 BlemishStatus session_open(Session *s, const Model *model, const BlemishSessionSettings *settings, Error *e) {
     *s = (Session){.model = model};
-    if (check_settings(settings, e) || engine_open(&s->engine, settings->threads, e)) return e->status;
+    if (check_settings(settings, e) || choose_type(settings->precision, &s->type, e) ||
+        engine_open(&s->engine, settings->threads, e))
+        return e->status;
     int before = engine_enter(s->engine);
     BlemishStatus status = open_parts(s, settings, e);
     engine_leave(before);
@@ -90,7 +98,7 @@ static bool all_finite(const float *values, size_t n) {
 }
 
 /* Heads and post-processing of the image at `index` of a run, from its features. */
-static BlemishStatus finish(Session *s, size_t index, const float *f2, const float *f3, const BlemishImage *image,
+static BlemishStatus finish(Session *s, size_t index, const void *f2, const void *f3, const BlemishImage *image,
                             BlemishResult *result, Error *e) {
     const Geometry *g = &s->model->geometry;
     float *map = s->maps + index * g->height * g->width, score;
@@ -115,11 +123,13 @@ static BlemishStatus run_batch(Session *s, const BlemishImage *images, BlemishRe
     float *input = backbone_input(s->backbone);
     for (size_t i = 0; i < s->batch; i++)
         image_to_input(&images[i], g->height, g->width, input + i * g->height * g->width * 3);
-    const float *f2, *f3;
+    const void *f2, *f3;
     if (backbone_run(s->backbone, &f2, &f3, e)) return e->status;
-    const size_t size2 = g->h2 * g->w2 * g->c2, size3 = g->h3 * g->w3 * g->c3;
+    const size_t element = element_size(s->type);
+    const size_t size2 = g->h2 * g->w2 * g->c2 * element, size3 = g->h3 * g->w3 * g->c3 * element;
     for (size_t i = 0; i < s->batch; i++)
-        if (finish(s, i, f2 + i * size2, f3 + i * size3, &images[i], &results[i], e)) return e->status;
+        if (finish(s, i, (const uint8_t *)f2 + i * size2, (const uint8_t *)f3 + i * size3, &images[i], &results[i], e))
+            return e->status;
     return BLEMISH_OK;
 }
 
@@ -128,11 +138,11 @@ static BlemishStatus run_singly(Session *s, const BlemishImage *images, size_t c
                                 Error *e) {
     const Geometry *g = &s->model->geometry;
     if (s->single == NULL &&
-        backbone_open(&s->single, s->engine, &s->model->trunk, 1, g->height, g->width, e) != BLEMISH_OK)
+        backbone_open(&s->single, s->engine, &s->model->trunk, s->type, 1, g->height, g->width, e) != BLEMISH_OK)
         return e->status;
     for (size_t i = 0; i < count; i++) {
         image_to_input(&images[i], g->height, g->width, backbone_input(s->single));
-        const float *f2, *f3;
+        const void *f2, *f3;
         if (backbone_run(s->single, &f2, &f3, e)) return e->status;
         if (finish(s, i, f2, f3, &images[i], &results[i], e)) return e->status;
     }
@@ -211,6 +221,6 @@ BlemishSessionCost session_cost(const Session *s) {
     if (!s->model->heads.map_score) pixel += CLS_TAPS * (c + 1) * CLS_CHANNELS;
     return (BlemishSessionCost){.gmac = backbone + head_runner_gmac(s->heads),
                                 .gmac_published = backbone + 1e-9 * pixel * (double)(g->h * g->w),
-                                .precision = "fp32",
+                                .precision = s->type == ELEMENT_BF16 ? "bf16" : "fp32",
                                 .threads = engine_threads(s->engine)};
 }

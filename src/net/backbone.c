@@ -10,7 +10,7 @@ enum { X, A, B, D, BUFFERS };
 
 typedef struct Step {
     Conv *conv;
-    int from, to;     /* buffers; -1: the input */
+    int from, to;     /* buffers */
     bool ends_layer2; /* `to` now holds layer2's output */
     bool swaps;       /* afterwards D is the new X */
 } Step;
@@ -19,16 +19,17 @@ struct Backbone {
     Step steps[TRUNK_CONVS_MAX];
     size_t count;
     Pool *pool;
-    float *input, *buffers[BUFFERS];
-    void *scratch;
-    size_t batch;
+    Element type; /* of the buffers */
+    float *input;
+    void *buffers[BUFFERS], *scratch;
+    size_t batch, input_count;
     double gmac;
 };
 
 typedef struct Builder {
     Backbone *b;
     Engine *engine;
-    size_t largest, scratch;
+    size_t largest, scratch; /* bytes */
     Error *e;
 } Builder;
 
@@ -50,14 +51,16 @@ static Step *add_step(Builder *build, const TrunkConv *conv, size_t height, size
                        .stride = conv->stride,
                        .padding = conv->padding,
                        .add = add,
-                       .relu = relu};
+                       .relu = relu,
+                       .from = b->type,
+                       .to = b->type};
     if (conv_open(&step->conv, build->engine, &shape, conv->weight, conv->bias, build->e)) return NULL;
     b->count++;
     step->from = from;
     step->to = to;
     size_t pixels = conv_out_size(height, conv->kernel, conv->stride, conv->padding) *
                     conv_out_size(width, conv->kernel, conv->stride, conv->padding);
-    note_size(&build->largest, b->batch * pixels * conv->out);
+    note_size(&build->largest, b->batch * pixels * conv->out * element_size(b->type));
     note_size(&build->scratch, conv_scratch(step->conv));
     b->gmac += 1e-9 * (double)pixels * (double)(conv->out * conv->in * conv->kernel * conv->kernel);
     return step;
@@ -101,9 +104,10 @@ static BlemishStatus add_block(Builder *build, const TrunkConv *convs, size_t n,
 static BlemishStatus build_steps(Builder *build, const Trunk *trunk, size_t height, size_t width) {
     Backbone *b = build->b;
     const TrunkConv *convs = trunk->convs;
-    if (!add_step(build, &convs[0], height, width, false, true, -1, A)) return build->e->status;
+    if (!add_step(build, &convs[0], height, width, false, true, B, A)) return build->e->status;
     height = conv_out_size(height, 7, 2, 3), width = conv_out_size(width, 7, 2, 3);
-    if (pool_open(&b->pool, build->engine, b->batch, height, width, convs[0].out, build->e)) return build->e->status;
+    if (pool_open(&b->pool, build->engine, b->type, b->batch, height, width, convs[0].out, build->e))
+        return build->e->status;
     note_size(&build->scratch, pool_scratch(b->pool));
     height = conv_out_size(height, 3, 2, 1), width = conv_out_size(width, 3, 2, 1);
     for (size_t i = 1, n; i < trunk->count; i += n) {
@@ -115,18 +119,20 @@ static BlemishStatus build_steps(Builder *build, const Trunk *trunk, size_t heig
     return BLEMISH_OK;
 }
 
-BlemishStatus backbone_open(Backbone **out, Engine *engine, const Trunk *trunk, size_t batch, size_t height,
-                            size_t width, Error *e) {
+BlemishStatus backbone_open(Backbone **out, Engine *engine, const Trunk *trunk, Element type, size_t batch,
+                            size_t height, size_t width, Error *e) {
     e->status = BLEMISH_OK;
     Backbone *b = array_new(1, sizeof *b, e);
     *out = b;
     if (b == NULL) return e->status;
+    b->type = type;
     b->batch = batch;
+    b->input_count = batch * height * width * 3;
     Builder build = {.b = b, .engine = engine, .e = e};
     int before = engine_enter(engine);
     if (build_steps(&build, trunk, height, width) == BLEMISH_OK) {
-        b->input = array_new(batch * height * width * 3, sizeof(float), e);
-        for (int i = 0; i < BUFFERS; i++) b->buffers[i] = array_new(build.largest, sizeof(float), e);
+        b->input = array_new(b->input_count, sizeof(float), e);
+        for (int i = 0; i < BUFFERS; i++) b->buffers[i] = array_new(build.largest, 1, e);
         b->scratch = array_new(build.scratch, 1, e);
     }
     engine_leave(before);
@@ -141,16 +147,29 @@ float *backbone_input(Backbone *backbone) {
     return backbone->input;
 }
 
-BlemishStatus backbone_run(Backbone *b, const float **f2, const float **f3, Error *e) {
-    float *at[BUFFERS];
+/* The input as the first convolution reads it: in buffer B, which holds more than twice as much. */
+static const void *take_input(const Backbone *b) {
+    enum { SLICE = 1 << 14 };
+    if (b->type == ELEMENT_F32) return b->input;
+    const Kernels *k = kernels();
+    uint16_t *rounded = b->buffers[B];
+#pragma omp parallel for schedule(static)
+    for (size_t i = 0; i < b->input_count; i += SLICE)
+        k->to_bf16(b->input + i, b->input_count - i < SLICE ? b->input_count - i : SLICE, rounded + i);
+    return rounded;
+}
+
+BlemishStatus backbone_run(Backbone *b, const void **f2, const void **f3, Error *e) {
+    void *at[BUFFERS];
     memcpy(at, b->buffers, sizeof at);
+    const void *input = take_input(b);
     for (size_t i = 0; i < b->count; i++) {
         const Step *s = &b->steps[i];
-        if (conv_run(s->conv, s->from < 0 ? b->input : at[s->from], at[s->to], b->scratch, e)) return e->status;
+        if (conv_run(s->conv, i == 0 ? input : at[s->from], at[s->to], b->scratch, e)) return e->status;
         if (i == 0 && pool_run(b->pool, at[A], at[X], b->scratch, e)) return e->status;
         if (s->ends_layer2) *f2 = at[s->to];
         if (s->swaps) {
-            float *swap = at[X];
+            void *swap = at[X];
             at[X] = at[D];
             at[D] = swap;
         }

@@ -22,8 +22,14 @@ static BlemishStatus open_mix(HeadRunner *r, Level *l, const float *weight, size
     if (part == NULL) return e->status;
     for (size_t o = 0; o < out; o++)
         for (size_t i = 0; i < in; i++) part[o * in + i] = weight[o * r->g.c + from + i] * row_scale[o % period];
-    const ConvShape shape = {
-        .batch = 1, .height = l->strip, .width = l->x->in, .in = in, .out = padded, .kernel = 1, .stride = 1};
+    const ConvShape shape = {.batch = 1,
+                             .height = l->strip,
+                             .width = l->x->in,
+                             .in = in,
+                             .out = padded,
+                             .kernel = 1,
+                             .stride = 1,
+                             .from = r->type};
     conv_open(&l->mix, r->engine, &shape, part, NULL, e);
     array_free(part);
     r->gmac += 1e-9 * (double)(l->y->in * l->x->in) * (double)(in * out);
@@ -180,12 +186,13 @@ static BlemishStatus open_scratch(HeadRunner *r, Error *e) {
 }
 
 BlemishStatus head_runner_open(HeadRunner **out, Engine *engine, const Heads *heads, const Geometry *g,
-                               bool align_corners, Error *e) {
+                               bool align_corners, Element type, Error *e) {
     e->status = BLEMISH_OK;
     HeadRunner *r = array_new(1, sizeof *r, e);
     *out = r;
     if (r == NULL) return e->status;
     r->g = *g;
+    r->type = type;
     r->k = kernels();
     r->engine = engine;
     r->hidden = heads->params.hidden;

@@ -8,14 +8,14 @@
 
 /* The level's next strip, from the map's features f; where fewer rows are left than a strip has, from so far above that
  * it fits, which makes some rows again. Rows above what output row y reads may go. */
-static BlemishStatus level_advance(HeadRunner *r, Level *l, const float *f, size_t y, Error *e) {
+static BlemishStatus level_advance(HeadRunner *r, Level *l, const uint8_t *f, size_t y, Error *e) {
     const size_t left = l->y->in - l->strip, first = l->made < left ? l->made : left, used = level_first(l, y);
     const size_t keep = used < first ? used : first;
     if (keep < first) memmove(l->rows, l->rows + (keep - l->held) * l->row, (l->made - keep) * l->row * sizeof(float));
     l->held = keep;
     l->made = first + l->strip;
     float *rows = l->rows + (first - keep) * l->row;
-    const float *features = f + first * l->x->in * l->channels;
+    const uint8_t *features = f + first * l->x->in * l->channels * element_size(r->type);
     if (l->reach == 0) return conv_run(l->mix, features, rows, r->scratch, e);
     if (conv_run(l->mix, features, r->mixes, r->scratch, e)) return e->status;
     cls_lift_columns(r->k, l->x, r->mixes, l->strip, rows);
@@ -23,7 +23,7 @@ static BlemishStatus level_advance(HeadRunner *r, Level *l, const float *f, size
 }
 
 /* Makes what output row y needs of both maps; *end becomes one past the last row that needs no more. */
-static BlemishStatus levels_reach(HeadRunner *r, Level levels[2], const float *const f[2], size_t y, size_t *end,
+static BlemishStatus levels_reach(HeadRunner *r, Level levels[2], const void *const f[2], size_t y, size_t *end,
                                   Error *e) {
     for (int i = 0; i < 2; i++) {
         if (y == 0) levels[i].held = levels[i].made = 0;
@@ -94,8 +94,8 @@ static float score_of(const HeadRunner *r, const float *map) {
     return (float)(score + (double)r->fc[2 * CLS_CHANNELS + 1] * map_sum / (double)n);
 }
 
-BlemishStatus head_runner_run(HeadRunner *r, const float *f2, const float *f3, float *map, float *score, Error *e) {
-    const float *const f[2] = {f2, f3};
+BlemishStatus head_runner_run(HeadRunner *r, const void *f2, const void *f3, float *map, float *score, Error *e) {
+    const void *const f[2] = {f2, f3};
     for (size_t y = 0, end; y < r->g.h; y = end) {
         if (levels_reach(r, r->seg, f, y, &end, e)) return e->status;
 #pragma omp parallel for schedule(static)

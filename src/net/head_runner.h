@@ -24,6 +24,7 @@ struct HeadRunner {
     Geometry g;
     const Kernels *k;
     Engine *engine;
+    Element type; /* of the features, and what they are mixed in */
     Lift lift;
     size_t hidden;
     bool map_score;               /* there is no classification head: none of what is its own is made */

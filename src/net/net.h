@@ -42,13 +42,14 @@ void trunk_close(Trunk *trunk);
 
 /* ---- backbone.c ----------------------------------------------------------------------------------------- */
 typedef struct Backbone Backbone;
-/* Input sizes from 32; the trunk must outlive nothing: its weights are packed here. */
-BlemishStatus backbone_open(Backbone **out, Engine *engine, const Trunk *trunk, size_t batch, size_t height,
-                            size_t width, Error *e);
+/* Input sizes from 32; type is what it computes in and its maps are of: ELEMENT_F32 or, where engine_has_bf16,
+ * ELEMENT_BF16. The trunk must outlive nothing: its weights are packed here. */
+BlemishStatus backbone_open(Backbone **out, Engine *engine, const Trunk *trunk, Element type, size_t batch,
+                            size_t height, size_t width, Error *e);
 /* Where the caller writes its input: (batch, H, W, 3), normalised. */
 float *backbone_input(Backbone *backbone);
 /* *f2 (batch, h2, w2, c2) and *f3 (batch, h3, w3, c3) belong to the backbone, until its next run. */
-BlemishStatus backbone_run(Backbone *backbone, const float **f2, const float **f3, Error *e);
+BlemishStatus backbone_run(Backbone *backbone, const void **f2, const void **f3, Error *e);
 double backbone_gmac(const Backbone *backbone); /* per image */
 void backbone_close(Backbone *backbone);
 
@@ -130,10 +131,10 @@ void lift_close(Lift *lift);
 /* The heads with everything linear multiplied out, ready to run one image at a time. */
 typedef struct HeadRunner HeadRunner;
 BlemishStatus head_runner_open(HeadRunner **out, Engine *engine, const Heads *heads, const Geometry *g,
-                               bool align_corners, Error *e);
-/* f2, f3 of one image -> map logits (h, w) and the score logit, 0 where the model has no classification head. Inside
- * engine_enter: buffers are per thread. */
-BlemishStatus head_runner_run(HeadRunner *runner, const float *f2, const float *f3, float *map, float *score, Error *e);
+                               bool align_corners, Element type, Error *e);
+/* f2, f3 of one image, of that type -> map logits (h, w) and the score logit, 0 where the model has no classification
+ * head. Inside engine_enter: buffers are per thread. */
+BlemishStatus head_runner_run(HeadRunner *runner, const void *f2, const void *f3, float *map, float *score, Error *e);
 double head_runner_gmac(const HeadRunner *runner);
 void head_runner_close(HeadRunner *runner);
 

@@ -85,11 +85,11 @@ static BlemishStatus compute(Features *f, size_t first, size_t n, const FeatureS
     float *input = backbone_input(f->backbone);
     for (size_t k = 0; k < n; k++)
         if (load_input(&sources[k], f->height, f->width, input + k * f->height * f->width * 3, e)) return e->status;
-    const float *f2, *f3;
+    const void *f2, *f3;
     if (backbone_run(f->backbone, &f2, &f3, e)) return e->status;
     for (size_t k = 0; k < n; k++) {
-        kernels()->to_bf16(f2 + k * f->size2, f->size2, entry_at(f, first + k));
-        kernels()->to_bf16(f3 + k * f->size3, f->size3, entry_at(f, first + k) + f->size2);
+        kernels()->to_bf16((const float *)f2 + k * f->size2, f->size2, entry_at(f, first + k));
+        kernels()->to_bf16((const float *)f3 + k * f->size3, f->size3, entry_at(f, first + k) + f->size2);
     }
     return BLEMISH_OK;
 }
@@ -125,7 +125,7 @@ static BlemishStatus open_empty(Features *f, Engine *engine, const Trunk *trunk,
                     .height = g->height,
                     .width = g->width};
     if (reserve(f, settings, e)) return e->status;
-    return backbone_open(&f->backbone, engine, trunk, BACKBONE_BATCH, g->height, g->width, e);
+    return backbone_open(&f->backbone, engine, trunk, ELEMENT_F32, BACKBONE_BATCH, g->height, g->width, e);
 }
 
 BlemishStatus features_open(Features *f, Engine *engine, const Trunk *trunk, const Geometry *g,
