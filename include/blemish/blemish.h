@@ -104,7 +104,8 @@ typedef struct BlemishSession BlemishSession;
 typedef enum BlemishPrecision {
     BLEMISH_PRECISION_AUTO = 0, /* the fastest whose results stay within the stated tolerance: fp32 today */
     BLEMISH_PRECISION_FP32 = 1,
-    BLEMISH_PRECISION_BF16 = 2 /* not in this version: BLEMISH_ERROR_UNSUPPORTED */
+    BLEMISH_PRECISION_BF16 = 2, /* not in this version: BLEMISH_ERROR_UNSUPPORTED */
+    BLEMISH_PRECISION_INT8 = 3  /* not in this version */
 } BlemishPrecision;
 
 typedef struct BlemishSessionSettings {
@@ -167,6 +168,38 @@ typedef struct BlemishSessionCost {
     int threads;
 } BlemishSessionCost;
 BLEMISH_API BlemishSessionCost blemish_session_cost(const BlemishSession *session);
+
+/* ---- profiles: where the time goes ----------------------------------------------------------------------- */
+
+/* One stage of a session ("preprocess", "stem", "layer1", "layer2", "layer3", "head mixes", "lift and heads", "smooth")
+ * or of a training, summed over all of its turns. docs/performance.md tells what each one does. */
+typedef struct BlemishStage {
+    const char *name; /* never freed */
+    uint64_t turns;
+    double seconds;             /* wall clock */
+    double gmac;                /* multiply-adds of its convolutions, products and lifts, in 1e9, by their definition:
+                                 * an algorithm that needs fewer exceeds the machine's peak */
+    double gb;                  /* what those read and write, in 1e9 bytes, each operand once */
+    BlemishPrecision precision; /* of its convolutions and products; AUTO where it has none */
+} BlemishStage;
+
+/* 1: forgets what was counted and counts the runs that follow; 0 (as opened): stops, the stages stay. A run that is not
+ * counted pays nothing for it. */
+BLEMISH_API BlemishStatus blemish_session_set_profile(BlemishSession *session, int on);
+/* The stages in the order they first ran; returns how many. *stages belongs to the session. */
+BLEMISH_API size_t blemish_session_profile(const BlemishSession *session, const BlemishStage **stages);
+/* Receives a training's stages, once, when it ends or is stopped; valid during the call. */
+typedef void (*BlemishProfileFn)(void *user, const BlemishStage *stages, size_t count);
+
+/* What this machine can do at most, measured: the best of several large matrix products in each precision (oneDNN's,
+ * which BLEMISH_PRECISION_* index; 0 where the processor has none faster than fp32's) and of copies of 128 MiB. */
+typedef struct BlemishPeak {
+    double gmac_per_second[4];
+    double gb_per_second; /* bytes read and bytes written */
+    int threads;
+} BlemishPeak;
+/* Takes about a second. threads as in BlemishSessionSettings. Errors: ARGUMENT, MEMORY, INTERNAL. */
+BLEMISH_API BlemishStatus blemish_peak_measure(int threads, BlemishPeak *peak, char *error);
 
 /* ---- progress -------------------------------------------------------------------------------------------- */
 
@@ -295,6 +328,8 @@ typedef struct BlemishTrainSettings {
     const char *cache_dir;       /* where that file goes; default NULL: $TMPDIR or /tmp */
     BlemishProgressFn progress;  /* default NULL */
     void *progress_user;
+    BlemishProfileFn profile;    /* default NULL: nothing is counted */
+    void *profile_user;
 } BlemishTrainSettings;
 
 BLEMISH_API void blemish_train_defaults(BlemishTrainSettings *settings);

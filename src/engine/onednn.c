@@ -11,6 +11,7 @@ typedef struct Primitive {
     dnnl_primitive_t primitive;
     dnnl_memory_t src, dst, scratch, weight, bias;
     size_t scratch_bytes;
+    BlemishStage work; /* of one run, for the profile */
 } Primitive;
 
 struct Conv {
@@ -98,6 +99,18 @@ int engine_threads(const Engine *engine) {
     return engine->threads;
 }
 
+void engine_set_profile(Engine *engine, Profile *profile) {
+    engine->profile = profile;
+}
+
+Profile *engine_profile(const Engine *engine) {
+    return engine->profile;
+}
+
+void engine_lap(const Engine *engine, const char *stage) {
+    profile_lap(engine->profile, stage);
+}
+
 int engine_enter(const Engine *engine) {
     int before = omp_get_max_threads();
     omp_set_num_threads(engine->threads);
@@ -151,6 +164,7 @@ static BlemishStatus primitive_run(Primitive *p, const float *src, float *dst, v
     if (p->bias) args[n++] = (dnnl_exec_arg_t){DNNL_ARG_BIAS, p->bias};
     TRY_DNNL(dnnl_primitive_execute(p->primitive, p->engine->stream, n, args));
     TRY_DNNL(dnnl_stream_wait(p->engine->stream));
+    profile_work(p->engine->profile, p->work.gmac, p->work.gb, p->work.precision);
     return BLEMISH_OK;
 done:
     return e->status;
@@ -179,6 +193,19 @@ done:
 
 size_t conv_out_size(size_t in, size_t kernel, size_t stride, size_t padding) {
     return (in + 2 * padding - kernel) / stride + 1;
+}
+
+/* What one run of a convolution costs. */
+static BlemishStage conv_work(const ConvShape *s, const_dnnl_primitive_desc_t pd) {
+    ConstDesc src = query(pd, dnnl_query_src_md), weight = query(pd, dnnl_query_weights_md);
+    const size_t dst = desc_bytes(query(pd, dnnl_query_dst_md));
+    const size_t pixels = s->batch * conv_out_size(s->height, s->kernel, s->stride, s->padding) *
+                          conv_out_size(s->width, s->kernel, s->stride, s->padding);
+    return (BlemishStage){
+        .gmac = 1e-9 * (double)pixels * (double)(s->out * s->in * s->kernel * s->kernel),
+        .gb = 1e-9 * (double)(desc_bytes(src) + desc_bytes(weight) + dst + (s->add ? dst : 0)),
+        .precision = desc_precision(weight),
+    };
 }
 
 static dnnl_status_t conv_attributes(dnnl_primitive_attr_t *attr, const ConvShape *shape) {
@@ -220,6 +247,7 @@ BlemishStatus conv_open(Conv **out, Engine *engine, const ConvShape *shape, cons
         conv_primitive_desc(&pd, engine->engine, dnnl_convolution_direct, &d, bias != NULL, stride, padding, attr));
     if (memory_packed(&conv->p.weight, engine, desc_of(&plain), query(pd, dnnl_query_weights_md), weight, e)) goto done;
     if (bias && memory_packed(&conv->p.bias, engine, desc_of(&d.bias), desc_of(&d.bias), bias, e)) goto done;
+    conv->p.work = conv_work(shape, pd);
     primitive_finish(&conv->p, pd, e);
 done:
     if (pd) dnnl_primitive_desc_destroy(pd);

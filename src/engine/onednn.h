@@ -25,6 +25,7 @@ struct Engine {
     size_t next_product;
     void *scratch; /* of the product that runs */
     size_t scratch_bytes;
+    Profile *profile; /* NULL: off */
 };
 
 /* matmul.c: frees the engine's products. */
@@ -64,6 +65,11 @@ static inline ConstDesc desc_of(const Desc *d) {
 static inline size_t desc_bytes(ConstDesc d) {
     return dnnl_memory_desc_get_size(d);
 }
+static inline dnnl_data_type_t desc_type(ConstDesc d) {
+    dnnl_data_type_t type = dnnl_data_type_undef;
+    dnnl_memory_desc_query(d, dnnl_query_data_type, &type);
+    return type;
+}
 #define DESC_NONE NULL
 #else
 typedef dnnl_memory_desc_t Desc;
@@ -84,12 +90,23 @@ static inline ConstDesc desc_of(const Desc *d) {
 static inline size_t desc_bytes(ConstDesc d) {
     return dnnl_memory_desc_get_size(d);
 }
+static inline dnnl_data_type_t desc_type(ConstDesc d) {
+    return d->data_type;
+}
 #define DESC_NONE                                                                                                      \
     { 0 }
 #endif
 
+/* matmul.c: C = A B. */
+dnnl_status_t product_primitive_desc(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, const Desc *a, const Desc *b,
+                                     const Desc *c, const_dnnl_primitive_attr_t attr);
+
 static inline ConstDesc query(const_dnnl_primitive_desc_t pd, dnnl_query_t what) {
     return dnnl_primitive_desc_query_md(pd, what, 0);
+}
+
+static inline BlemishPrecision desc_precision(ConstDesc d) {
+    return desc_type(d) == dnnl_bf16 ? BLEMISH_PRECISION_BF16 : BLEMISH_PRECISION_FP32;
 }
 
 static inline dnnl_status_t append_sum(dnnl_post_ops_t ops) {

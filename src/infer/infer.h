@@ -54,6 +54,7 @@ typedef struct Session {
     float *large;   /* a map at image size */
     size_t large_pixels;
     Regions regions;
+    Profile profile; /* the engine's while it is on */
 } Session;
 
 /* settings is never NULL here; its fields are checked. On failure the session is closed. */
@@ -67,6 +68,7 @@ BlemishStatus session_write_map(Session *s, const BlemishResult *result, const c
 /* The overlay of one image; the caller frees *out. */
 BlemishStatus session_overlay(Session *s, const BlemishImage *image, const BlemishResult *result, BlemishImage *out,
                               Error *e);
+void session_set_profile(Session *s, bool on);
 BlemishSessionCost session_cost(const Session *s);
 void session_close(Session *s);
 

@@ -103,6 +103,7 @@ static BlemishStatus finish(Session *s, size_t index, size_t slot, const Blemish
     if (!isfinite(score) || !all_finite(s->logits, g->h * g->w))
         return error_set(e, BLEMISH_ERROR_INTERNAL, "image %zu: the network's output is not finite", index);
     float map_max = smooth_run(&s->smooth, s->logits, map);
+    engine_lap(s->engine, "smooth");
     score = s->model->heads.map_score ? map_max : 1.0f / (1.0f + expf(-score));
     *result = (BlemishResult){.score = score,
                               .defect = score >= s->model->threshold,
@@ -120,6 +121,7 @@ static BlemishStatus run_batch(Session *s, const BlemishImage *images, BlemishRe
     float *input = backbone_input(s->backbone);
     for (size_t i = 0; i < s->batch; i++)
         image_to_input(&images[i], g->height, g->width, input + i * g->height * g->width * 3);
+    engine_lap(s->engine, "preprocess");
     if (backbone_run(s->backbone, s->f2, s->f3, e)) return e->status;
     for (size_t i = 0; i < s->batch; i++)
         if (finish(s, i, i, &images[i], &results[i], e)) return e->status;
@@ -135,6 +137,7 @@ static BlemishStatus run_singly(Session *s, const BlemishImage *images, size_t c
         return e->status;
     for (size_t i = 0; i < count; i++) {
         image_to_input(&images[i], g->height, g->width, backbone_input(s->single));
+        engine_lap(s->engine, "preprocess");
         if (backbone_run(s->single, s->f2, s->f3, e)) return e->status;
         if (finish(s, 0, i, &images[i], &results[i], e)) return e->status;
     }
@@ -147,6 +150,7 @@ BlemishStatus session_run(Session *s, const BlemishImage *images, size_t count, 
     for (size_t i = 0; i < count; i++)
         if (check_image(&images[i], i, e)) return e->status;
     int before = engine_enter(s->engine);
+    profile_start(engine_profile(s->engine));
     BlemishStatus status =
         count == s->batch ? run_batch(s, images, results, e) : run_singly(s, images, count, results, e);
     engine_leave(before);
@@ -200,6 +204,11 @@ BlemishStatus session_overlay(Session *s, const BlemishImage *image, const Blemi
     if (status == BLEMISH_OK) status = overlay_draw(out, image, s->large, &regions, e);
     regions_close(&regions);
     return status;
+}
+
+void session_set_profile(Session *s, bool on) {
+    if (on) s->profile = (Profile){0};
+    engine_set_profile(s->engine, on ? &s->profile : NULL);
 }
 
 /* ---- cost ------------------------------------------------------------------------------------------------ */

@@ -12,9 +12,11 @@ typedef struct Step {
     int from, to;     /* buffers; -1: the input */
     bool ends_layer2; /* `to` now holds layer2's output */
     bool swaps;       /* afterwards D is the new X */
+    const char *stage;
 } Step;
 
 struct Backbone {
+    Engine *engine;
     Step steps[TRUNK_CONVS_MAX];
     size_t count;
     Pool *pool;
@@ -33,6 +35,14 @@ typedef struct Builder {
 
 static void note_size(size_t *largest, size_t size) {
     if (size > *largest) *largest = size;
+}
+
+/* Where the profile counts a convolution. */
+static const char *stage_of(const char *name) {
+    static const char *const layers[] = {"layer1", "layer2", "layer3"};
+    for (size_t i = 0; i < 3; i++)
+        if (strncmp(name, layers[i], strlen(layers[i])) == 0) return layers[i];
+    return "stem";
 }
 
 /* Appends one convolution on a height x width input. */
@@ -54,6 +64,7 @@ static Step *add_step(Builder *build, const TrunkConv *conv, size_t height, size
     b->count++;
     step->from = from;
     step->to = to;
+    step->stage = stage_of(conv->name);
     size_t pixels = conv_out_size(height, conv->kernel, conv->stride, conv->padding) *
                     conv_out_size(width, conv->kernel, conv->stride, conv->padding);
     note_size(&build->largest, b->batch * pixels * conv->out);
@@ -123,6 +134,7 @@ BlemishStatus backbone_open(Backbone **out, Engine *engine, const Trunk *trunk, 
     *out = b;
     if (b == NULL) return e->status;
     b->batch = batch;
+    b->engine = engine;
     Builder build = {.b = b, .engine = engine, .e = e};
     int before = engine_enter(engine);
     if (build_steps(&build, trunk, height, width) == BLEMISH_OK) {
@@ -155,6 +167,7 @@ BlemishStatus backbone_run(Backbone *b, float *f2, float *f3, Error *e) {
             at[X] = at[D];
             at[D] = swap;
         }
+        engine_lap(b->engine, s->stage);
     }
     memcpy(f3, at[X], b->size3 * sizeof *f3);
     return BLEMISH_OK;

@@ -28,6 +28,7 @@ struct HeadRunner {
     float *row_max, *row_sum; /* (h, 128) */
     void *scratch;
     double gmac;
+    BlemishStage lift_work; /* what follows the mixes, for the profile */
 };
 
 /* ---- folding --------------------------------------------------------------------------------------------- */
@@ -177,6 +178,7 @@ BlemishStatus head_runner_open(HeadRunner **out, Engine *engine, const Heads *he
         const size_t scratch = largest(largest(conv_scratch(r->seg2), conv_scratch(r->seg3)),
                                        largest(conv_scratch(r->cls2), conv_scratch(r->cls3)));
         r->scratch = array_new(scratch, 1, e);
+        r->lift_work = lift_work(&r->lift, r->hidden);
     }
     engine_leave(before);
     if (e->status != BLEMISH_OK) {
@@ -248,6 +250,7 @@ BlemishStatus head_runner_run(HeadRunner *r, const float *f2, const float *f3, f
     if (conv_run(r->seg2, f2, r->s2, r->scratch, e) || conv_run(r->seg3, f3, r->s3, r->scratch, e) ||
         conv_run(r->cls2, f2, r->z2, r->scratch, e) || conv_run(r->cls3, f3, r->z3, r->scratch, e))
         return e->status;
+    engine_lap(r->engine, "head mixes");
     cls_lift_columns(r->k, &r->lift, r->z2, r->z3, r->t2, r->t3);
 #pragma omp parallel
     {
@@ -258,6 +261,8 @@ BlemishStatus head_runner_run(HeadRunner *r, const float *f2, const float *f3, f
         for (size_t y = 0; y < r->g.h; y++) cls_row(r, y, row, map);
     }
     *score = score_of(r, map);
+    profile_work(engine_profile(r->engine), r->lift_work.gmac, r->lift_work.gb, BLEMISH_PRECISION_AUTO);
+    engine_lap(r->engine, "lift and heads");
     return BLEMISH_OK;
 }
 

@@ -44,6 +44,20 @@ void lift_close(Lift *lift) {
     band_close(&lift->x3);
 }
 
+BlemishStage lift_work(const Lift *lift, size_t hidden) {
+    const size_t h = lift->y2.out, w = lift->x2.out, mixes = (size_t)CLS_TAPS * CLS_CHANNELS;
+    const Band *const maps[2][2] = {{&lift->y2, &lift->x2}, {&lift->y3, &lift->x3}};
+    size_t macs = h * w * (hidden + mixes), floats = 0;
+    for (size_t i = 0; i < 2; i++) {
+        const Band *y = maps[i][0], *x = maps[i][1];
+        macs += h * hidden * (y->taps * x->in + x->taps * w);      /* along y, then along x */
+        macs += mixes * w * y->in * x->taps;                       /* cls_lift_x */
+        macs += (size_t)CLS_SIDE * CLS_CHANNELS * h * w * y->taps; /* cls_lift_y */
+        floats += y->in * x->in * (hidden + mixes);
+    }
+    return (BlemishStage){.gmac = 1e-9 * (double)macs, .gb = 1e-9 * (double)(floats * sizeof(float))};
+}
+
 void cls_lift_columns(const Kernels *k, const Lift *lift, const float *z2, const float *z3, float *t2, float *t3) {
     const size_t h2 = lift->y2.in, h3 = lift->y3.in, w2 = lift->x2.in, w3 = lift->x3.in, w = lift->x2.out;
     const size_t mix = (size_t)CLS_TAPS * CLS_CHANNELS, out = (size_t)CLS_SIDE * w * CLS_CHANNELS;

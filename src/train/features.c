@@ -112,8 +112,8 @@ static BlemishStatus report(const FeatureSettings *settings, size_t done, size_t
     return error_set(e, BLEMISH_ERROR_INTERRUPTED, "stopped while computing features");
 }
 
-static BlemishStatus fill(Features *f, Backbone *backbone, const Geometry *g, const FeatureSource *sources,
-                          const FeatureSettings *settings, Error *e) {
+static BlemishStatus fill(Features *f, const Engine *engine, Backbone *backbone, const Geometry *g,
+                          const FeatureSource *sources, const FeatureSettings *settings, Error *e) {
     const size_t pixels = g->height * g->width * 3;
     const double start = now_seconds();
     float *f2 = array_new(BACKBONE_BATCH * f->size2, sizeof *f2, e);
@@ -123,11 +123,13 @@ static BlemishStatus fill(Features *f, Backbone *backbone, const Geometry *g, co
         if (report(settings, i, f->count, start, e)) break;
         for (size_t k = 0; k < n && e->status == BLEMISH_OK; k++)
             load_input(&sources[i + k], g, backbone_input(backbone) + k * pixels, e);
+        engine_lap(engine, "decode");
         if (e->status != BLEMISH_OK || backbone_run(backbone, f2, f3, e)) break;
         for (size_t k = 0; k < n; k++) {
             kernels()->to_bf16(f2 + k * f->size2, f->size2, entry_at(f, i + k));
             kernels()->to_bf16(f3 + k * f->size3, f->size3, entry_at(f, i + k) + f->size2);
         }
+        engine_lap(engine, "keep features");
     }
     array_free(f2);
     array_free(f3);
@@ -141,7 +143,7 @@ BlemishStatus features_open(Features *f, Engine *engine, const Trunk *trunk, con
     Backbone *backbone = NULL;
     if (reserve(f, settings, e) == BLEMISH_OK &&
         backbone_open(&backbone, engine, trunk, BACKBONE_BATCH, g->height, g->width, e) == BLEMISH_OK)
-        fill(f, backbone, g, sources, settings, e);
+        fill(f, engine, backbone, g, sources, settings, e);
     backbone_close(backbone);
     if (e->status != BLEMISH_OK) features_close(f);
     return e->status;

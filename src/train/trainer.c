@@ -46,6 +46,7 @@ typedef struct Trainer {
     Batch batch;
     Cursor cursor;
     TrainLog log;
+    Profile profile;
     double loss;      /* of the last step */
     double run_start; /* seconds */
     size_t run_first_step;
@@ -235,7 +236,9 @@ static BlemishStatus run_step(Trainer *t, const Draw *draws, size_t images, Erro
     const Recipe *r = t->recipe;
     Batch *b = &t->batch;
     LossTerms terms;
+    profile_start(engine_profile(t->engine));
     fill_batch(t, draws, images);
+    engine_lap(t->engine, "batch");
     const HeadBatch batch = {.images = images,
                              .f2 = b->f2,
                              .f3 = b->f3,
@@ -253,11 +256,13 @@ static BlemishStatus run_step(Trainer *t, const Draw *draws, size_t images, Erro
                           .weight = t->targets.weights ? b->weight : NULL,
                           .unscored = !r->classification};
     loss_terms(&in, &terms, b->dmap, b->dscore);
+    engine_lap(t->engine, "loss");
     if (!isfinite(terms.total)) return diverged(t, "loss", terms.total, e);
     if (head_trainer_backward(t->head_trainer, &batch, b->dmap, b->dscore, &t->grads, e)) return e->status;
     const double norm = gradient_norm(&t->grads);
     if (!isfinite(norm)) return diverged(t, "gradient", norm, e);
     optimiser_step(&t->optimiser, &t->heads->params, &t->grads, r, r->clip, learning_rate_factor(r, t->cursor.epoch));
+    engine_lap(t->engine, "optimiser");
     t->loss = terms.total;
     const double figures[8] = {terms.total,       terms.l1_good, terms.l1_bad,   terms.focal_map,
                                terms.focal_score, norm,          (double)images, now_seconds() - start};
@@ -394,6 +399,8 @@ static BlemishStatus train_all(Trainer *t, const Manifest *manifest, Error *e) {
     t->heads->icpr = r->variant == VARIANT_ICPR;
     t->heads->map_score = !r->classification;
     const int before = engine_enter(t->engine);
+    if (t->settings->profile) engine_set_profile(t->engine, &t->profile);
+    profile_start(engine_profile(t->engine));
     if (open_features(t, e) == BLEMISH_OK && measure_scale(t, e) == BLEMISH_OK && open_learning(t, e) == BLEMISH_OK &&
         resume(t, e) == BLEMISH_OK)
         run_epochs(t, e);
@@ -419,6 +426,7 @@ BlemishStatus train_run(Heads *heads, const Trunk *trunk, const Manifest *manife
                  .heads = heads,
                  .run = {json.data, fingerprint, backbone}};
     train_all(&t, manifest, e);
+    if (settings->profile) settings->profile(settings->profile_user, t.profile.stages, t.profile.count);
     trainer_close(&t);
     text_free(&json);
     if (e->status != BLEMISH_OK)
