@@ -56,6 +56,10 @@ static inline dnnl_status_t desc_make_matrix(Desc *d, const dnnl_dims_t dims, dn
                                              const dnnl_dims_t strides) {
     return dnnl_memory_desc_create_with_strides(d, 2, dims, type, strides);
 }
+/* In the layout that a primitive likes best. */
+static inline dnnl_status_t desc_make_any(Desc *d, int rank, const dnnl_dims_t dims, dnnl_data_type_t type) {
+    return dnnl_memory_desc_create_with_tag(d, rank, dims, type, dnnl_format_tag_any);
+}
 static inline void desc_free(Desc *d) {
     if (*d) dnnl_memory_desc_destroy(*d);
 }
@@ -80,6 +84,9 @@ static inline dnnl_status_t desc_make(Desc *d, int rank, const dnnl_dims_t dims,
 static inline dnnl_status_t desc_make_matrix(Desc *d, const dnnl_dims_t dims, dnnl_data_type_t type,
                                              const dnnl_dims_t strides) {
     return dnnl_memory_desc_init_by_strides(d, 2, dims, type, strides);
+}
+static inline dnnl_status_t desc_make_any(Desc *d, int rank, const dnnl_dims_t dims, dnnl_data_type_t type) {
+    return dnnl_memory_desc_init_by_tag(d, rank, dims, type, dnnl_format_tag_any);
 }
 static inline void desc_free(Desc *d) {
     (void)d;

@@ -37,7 +37,7 @@ static BlemishStatus product_open(PeakProduct *p, dnnl_engine_t engine, dnnl_dat
     dnnl_primitive_desc_t pd = NULL;
     e->status = BLEMISH_OK;
     TRY_DNNL(desc_make_matrix(&a, dims, a_type, strides));
-    TRY_DNNL(desc_make_matrix(&b, dims, b_type, strides));
+    TRY_DNNL(desc_make_any(&b, 2, dims, b_type));
     TRY_DNNL(desc_make_matrix(&c, dims, c_type, strides));
     TRY_DNNL(dnnl_primitive_attr_create(&attr));
     TRY_DNNL(product_primitive_desc(&pd, engine, &a, &b, &c, attr));
