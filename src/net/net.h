@@ -129,7 +129,7 @@ void lift_close(Lift *lift);
  * 5x5 convolution, and the bytes of the mixes, which are read once. */
 BlemishStage lift_work(const Lift *lift, size_t hidden);
 
-/* ---- head_forward.c: inference ---------------------------------------------------------------------------- */
+/* ---- head_fold.c, head_forward.c: inference ---------------------------------------------------------------- */
 /* The heads with everything linear multiplied out, ready to run one image at a time. */
 typedef struct HeadRunner HeadRunner;
 BlemishStatus head_runner_open(HeadRunner **out, Engine *engine, const Heads *heads, const Geometry *g,
