@@ -4,7 +4,6 @@ Refused is raised where a build or a machine cannot do what a contender is. As a
 values: contenders.py LIBRARY BACKBONE SIZE OUT.blemish
 """
 import ctypes
-import os
 import sys
 
 PRECISIONS = {"fp32": 1, "bf16": 2, "int8": 3}  # BlemishPrecision

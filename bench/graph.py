@@ -5,7 +5,6 @@ the weights of a model file. As a program it exports to ONNX:
 """
 import argparse
 import json
-import os
 import struct
 import sys
 

@@ -54,7 +54,8 @@ def arguments():
     p.add_argument("--venv", default=os.path.join(HERE, ".venv"), metavar="DIR",
                    help="and DIR-quantise, made where they are missing")
     p.add_argument("--cache", default=os.path.join(HERE, ".cache"), metavar="DIR", help="of images, graphs and models")
-    p.add_argument("--prepare", action="store_true", help="make what is missing and time nothing")
+    p.add_argument("--prepare", action="store_true", help="make what is missing and time nothing; with --json "
+                   "print the model files and an image")
     p.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     a = p.parse_args()
     a.contenders = CONTENDERS if a.contenders == "all" else a.contenders.split(",")
@@ -159,7 +160,8 @@ def main():
     if os.path.realpath(sys.prefix) != os.path.realpath(a.venv):
         os.execv(timing, [timing, os.path.abspath(__file__)] + sys.argv[1:])
     prepare.prepare(a, quantising)
-    if a.prepare: return
+    files = dict(fp32=a.model_fp32, int8=a.model_int8, image=prepare.first_image(a))
+    if a.prepare: return print(json.dumps(files)) if a.json else None
     rows, refused = measure(a)
     least = CORRELATION if a.model else CORRELATION_TEST_WEIGHTS
     setting = dict(processor=processor(), backbone=a.backbone, size=a.size, batch=a.batch, threads=a.threads,

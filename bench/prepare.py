@@ -109,6 +109,10 @@ def make_pixels(folder, split, out):
     np.save(out, np.stack([np.asarray(Image.open(f)) for f in sorted(glob.glob(folder + "/%s/good/*.png" % split))]))
 
 
+def first_image(a):
+    return sorted(glob.glob(os.path.dirname(a.images) + "/test/good/*.png"))[0]
+
+
 # ---- everything, from the timing environment --------------------------------------------------------------
 
 def prepare(a, quantising):
