@@ -345,7 +345,8 @@ typedef struct BlemishAuditSettings {
     size_t folds;               /* models, 2 to 32; default 4 */
     size_t pictures;            /* of the most disputed images, how many are handed over with their pixels; default 0 */
     const BlemishModel *model;  /* its backbone is used; default NULL: the one that train.backbone and weights name */
-    BlemishTrainSettings train; /* checkpoint, resume and log_csv are ignored; stages are "fold 2/4 train" and so on */
+    BlemishTrainSettings train; /* checkpoint, resume and log_csv are ignored; progress has stages "fold 2/4 train" and so
+                                 * on, profile is called for every fold */
 } BlemishAuditSettings;
 
 /* One labelled image, judged by a model that never saw it. The pointers are valid during the call. */
