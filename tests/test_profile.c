@@ -158,7 +158,14 @@ static void sessions_sum_their_stages(void **state) {
     /* Convolutions are what the session says an image costs; the padded mixes are a little more (SEG_PAD). */
     const double cost = session_cost(&s).gmac * images_run;
     assert_true(gmac >= cost * (1 - 1e-9) && gmac < 1.1 * cost);
-    assert_int_equal(stage_named(s.profile.stages, STAGES, "smooth")->turns, images_run);
+    const BlemishStage *smooth = stage_named(s.profile.stages, STAGES, "smooth");
+    assert_int_equal(smooth->turns, images_run);
+    /* The bands' entries, zeros of their padding included: a row of logits widens by every entry of its columns. */
+    const Smooth *m = &s.smooth;
+    const double macs = (double)(m->y.in * m->x_columns.out * m->x_columns.taps + 64 * 48 * m->y.taps);
+    assert_true(fabs(smooth->gmac - 1e-9 * macs * images_run) < 1e-12);
+    const double bytes = 70 * 60 * 3 + 64 * 48 * 3 * 4;
+    assert_true(fabs(stage_named(s.profile.stages, STAGES, "preprocess")->gb - 1e-9 * bytes * images_run) < 1e-12);
     session_set_profile(&s, true); /* starts afresh */
     assert_int_equal(s.profile.count, 0);
     session_close(&s);

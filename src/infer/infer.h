@@ -10,9 +10,10 @@
 /* Bilinear upsampling (h, w) -> (H, W) and the Gaussian blur (sigma 4, 25 taps, reflect padding) as one banded
  * matrix per axis, then the sigmoid. */
 typedef struct Smooth {
-    Band y;         /* (H, h) */
-    Band x_columns; /* (w, W): the horizontal matrix by columns, so that inner loops run along output rows */
-    float *wide;    /* scratch (h, W) */
+    Band y;            /* (H, h) */
+    Band x_columns;    /* (w, W): the horizontal matrix by columns, so that inner loops run along output rows */
+    float *wide;       /* scratch (h, W) */
+    BlemishStage work; /* of one run, for the profile: multiply-adds of both bands; bytes of logits, scratch and map */
 } Smooth;
 BlemishStatus smooth_open(Smooth *s, size_t h, size_t w, size_t height, size_t width, Error *e);
 /* logits (h, w) -> map (H, W) in [0, 1]; returns the map's largest value. */

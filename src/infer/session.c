@@ -103,6 +103,7 @@ static BlemishStatus finish(Session *s, size_t index, size_t slot, const Blemish
     if (!isfinite(score) || !all_finite(s->logits, g->h * g->w))
         return error_set(e, BLEMISH_ERROR_INTERNAL, "image %zu: the network's output is not finite", index);
     float map_max = smooth_run(&s->smooth, s->logits, map);
+    profile_work(engine_profile(s->engine), s->smooth.work.gmac, s->smooth.work.gb, BLEMISH_PRECISION_AUTO);
     engine_lap(s->engine, "smooth");
     score = s->model->heads.map_score ? map_max : 1.0f / (1.0f + expf(-score));
     *result = (BlemishResult){.score = score,
@@ -116,12 +117,20 @@ static BlemishStatus finish(Session *s, size_t index, size_t slot, const Blemish
     return BLEMISH_OK;
 }
 
+/* Decoded pixels to one image of the network's input. */
+static void preprocess(const Session *s, const BlemishImage *image, float *input) {
+    const Geometry *g = &s->model->geometry;
+    const size_t pixels = image->height * image->width * (size_t)image->channels, floats = g->height * g->width * 3;
+    image_to_input(image, g->height, g->width, input);
+    profile_work(engine_profile(s->engine), 0, 1e-9 * (double)(pixels + floats * sizeof(float)),
+                 BLEMISH_PRECISION_AUTO);
+    engine_lap(s->engine, "preprocess");
+}
+
 static BlemishStatus run_batch(Session *s, const BlemishImage *images, BlemishResult *results, Error *e) {
     const Geometry *g = &s->model->geometry;
     float *input = backbone_input(s->backbone);
-    for (size_t i = 0; i < s->batch; i++)
-        image_to_input(&images[i], g->height, g->width, input + i * g->height * g->width * 3);
-    engine_lap(s->engine, "preprocess");
+    for (size_t i = 0; i < s->batch; i++) preprocess(s, &images[i], input + i * g->height * g->width * 3);
     if (backbone_run(s->backbone, s->f2, s->f3, e)) return e->status;
     for (size_t i = 0; i < s->batch; i++)
         if (finish(s, i, i, &images[i], &results[i], e)) return e->status;
@@ -136,8 +145,7 @@ static BlemishStatus run_singly(Session *s, const BlemishImage *images, size_t c
         backbone_open(&s->single, s->engine, &s->model->trunk, 1, g->height, g->width, e) != BLEMISH_OK)
         return e->status;
     for (size_t i = 0; i < count; i++) {
-        image_to_input(&images[i], g->height, g->width, backbone_input(s->single));
-        engine_lap(s->engine, "preprocess");
+        preprocess(s, &images[i], backbone_input(s->single));
         if (backbone_run(s->single, s->f2, s->f3, e)) return e->status;
         if (finish(s, 0, i, &images[i], &results[i], e)) return e->status;
     }
