@@ -1,29 +1,33 @@
 #!/usr/bin/env python3
-"""Times blemish against other runtimes on the same network, weights, image and cores, in one run.
+"""Times blemish against other runtimes on the same network, weights, images and cores, in one run.
 
-The other runtimes execute the graph as published, exported by the reference program (ssn_reference.py onnx); blemish
-is called through its public C API from 8-bit pixels on, so its preprocessing is timed and theirs is not. Every runtime
-must first give blemish's map and score on the same image. Then they alternate, round by round, because absolute
-times drift on a shared machine: quote the ratio of medians.
+The other runtimes execute the graph as published, exported by the reference program (ssn_reference.py) with the test
+values as weights or those of --model; blemish is called through its public C API from 8-bit pixels on, so its
+preprocessing is timed and theirs is not. Every contender must first give blemish-fp32's maps and scores. Then they
+alternate, round by round, because absolute times drift on a shared machine: quote the ratio of medians.
 
-The first run makes a virtual environment and exports the graph, which needs a network, and PyTorch from Debian's
-packages (python3-torch and python3-torchvision are the CPU build, a thirtieth of PyPI's).
+The first run makes two virtual environments, images, graphs and int8 models, which needs a network, and PyTorch from
+Debian's packages (python3-torch and python3-torchvision are the CPU build, a thirtieth of PyPI's).
 
-Example: bench/peers.py --backbone wide_resnet50_2 --size 256 --batch 1 --threads 2 --json
+Example: bench/peers.py --backbone wide_resnet50_2 --size 256 --batch 1 --threads 2 --contenders all
 """
 import argparse
-import ctypes
 import json
 import os
 import statistics
-import subprocess
 import sys
 import time
 
+import prepare
+from contenders import CONTENDERS, RUNTIMES, Refused
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
-TOLERANCE = 1e-4  # of map and score, both in [0, 1]: what the golden files are held to
-PEERS = ["onnxruntime", "openvino", "pytorch"]
+TOLERANCE = 1e-4  # fp32: of maps and scores, both in [0, 1]: what the golden files are held to
+# bf16 and int8 round, and random-like test weights spread that out over the whole map: what must stay is the shape of
+# the maps, their correlation with blemish-fp32's over all pixels, before the sigmoid and whatever their scale.
+CORRELATION = {"bf16": 0.99, "int8": 0.95}
+CORRELATION_TEST_WEIGHTS = {"bf16": 0.95, "int8": 0.5}
 
 
 def arguments():
@@ -33,203 +37,116 @@ def arguments():
     p.add_argument("--size", type=int, default=256, help="height and width, pixels (default %(default)s)")
     p.add_argument("--batch", type=int, default=1, help="images a run (default %(default)s)")
     p.add_argument("--threads", type=int, default=2, help="of every runtime (default %(default)s)")
-    p.add_argument("--peers", default="onnxruntime", metavar="LIST",
-                   help="comma-separated, of %s (default %%(default)s)" % ", ".join(PEERS))
-    p.add_argument("--rounds", type=int, default=15, help="times every runtime gets its turn (default %(default)s)")
-    p.add_argument("--repeat", type=int, default=3, help="timed runs a turn (default %(default)s)")
-    p.add_argument("--library", default=os.path.join(ROOT, "build/release/libblemish.so"), metavar="FILE")
+    p.add_argument("--contenders", default="blemish-fp32,onnxruntime-fp32", metavar="LIST",
+                   help="comma-separated, or all: %s (default %%(default)s)" % ", ".join(CONTENDERS))
+    p.add_argument("--model", metavar="FILE", help="a trained model of that backbone and size (JIMS, fp32); default: "
+                   "test values, a function of each parameter's name")
+    p.add_argument("--data", metavar="DIR", help="images to run and, the good ones, to calibrate int8 on; default: "
+                   "made by 'blemish synth'")
+    p.add_argument("--rounds", type=int, default=15, help="most turns of every contender (default %(default)s)")
+    p.add_argument("--seconds", type=float, default=60, help="start no round after them; three rounds are always run "
+                   "(default %(default)s)")
+    p.add_argument("--repeat", type=int, default=3, help="most timed runs a turn (default %(default)s)")
+    p.add_argument("--library", default=os.path.join(ROOT, "build/release/libblemish.so"), metavar="FILE",
+                   help="with the command 'blemish' beside it (default build/release/libblemish.so)")
     p.add_argument("--reference", default=os.path.join(ROOT, "../shared/reference"), metavar="DIR",
                    help="the folder of ssn_reference.py (default ../shared/reference)")
-    p.add_argument("--venv", default=os.path.join(HERE, ".venv"), metavar="DIR")
-    p.add_argument("--cache", default=os.path.join(HERE, ".cache"), metavar="DIR", help="of exported graphs")
+    p.add_argument("--venv", default=os.path.join(HERE, ".venv"), metavar="DIR",
+                   help="and DIR-quantise, made where they are missing")
+    p.add_argument("--cache", default=os.path.join(HERE, ".cache"), metavar="DIR", help="of images, graphs and models")
+    p.add_argument("--prepare", action="store_true", help="make what is missing and time nothing; with --json "
+                   "print the model files and an image")
     p.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     a = p.parse_args()
-    a.peers = a.peers.split(",")
-    for peer in a.peers:
-        if peer not in PEERS: p.error("--peers: found %s, expected %s" % (peer, ", ".join(PEERS)))
+    a.contenders = CONTENDERS if a.contenders == "all" else a.contenders.split(",")
+    for name in a.contenders:
+        if name not in CONTENDERS: p.error("--contenders: found %s, expected %s" % (name, ", ".join(CONTENDERS)))
+    if "blemish-fp32" not in a.contenders: a.contenders = ["blemish-fp32"] + a.contenders  # the others' measure
     if min(a.size, a.batch, a.threads, a.rounds, a.repeat) < 1: p.error("sizes and counts: expected 1 or more")
-    a.onnx = os.path.join(a.cache, "%s-%d-%d.onnx" % (a.backbone, a.size, a.batch))
-    a.reference = os.path.join(a.reference, "ssn_reference.py")
-    if not os.path.exists(a.library): p.error("--library: %s: not found; build it: cmake --preset release && "
-                                              "cmake --build --preset release" % a.library)
+    if a.batch > prepare.TIMED: p.error("--batch: found %d, expected 1 to %d" % (a.batch, prepare.TIMED))
+    a.library, a.cache, a.venv = map(os.path.abspath, (a.library, a.cache, a.venv))
+    a.command = os.path.join(os.path.dirname(a.library), "blemish")
+    for option, path, hint in (("--library", a.library, "build it: cmake --preset release && cmake --build --preset "
+                                "release"), ("--library", a.command, "the command belongs beside the library"),
+                               ("--reference", os.path.join(a.reference, "ssn_reference.py"), "it must be supplied, "
+                                "see bench/README.md"), ("--model", a.model or HERE, "a model file"),
+                               ("--data", a.data or HERE, "a folder of images")):
+        if not os.path.exists(path): p.error("%s: %s: not found; %s" % (option, path, hint))
     return a
 
 
-# ---- preparation: with any Python, standard library only --------------------------------------------------
+# ---- agreement --------------------------------------------------------------------------------------------
 
-def say(text):
-    print(text, file=sys.stderr, flush=True)
-
-
-def run(*command):
-    if subprocess.run(command, stdout=sys.stderr).returncode: sys.exit("peers: failed: " + " ".join(command))
+def logit(maps):
+    import numpy as np
+    p = np.clip(maps.astype(np.float64), 1e-7, 1 - 1e-7)
+    return np.log(p / (1 - p))
 
 
-def imports(python, *modules):
-    return subprocess.run([python, "-c", "import " + ", ".join(modules)], stderr=subprocess.DEVNULL).returncode == 0
+def compare(ours, its):
+    """Largest differences of maps and scores, and the correlation of map logits over all pixels."""
+    import numpy as np
+    x, y = logit(ours[0]).ravel(), logit(its[0]).ravel()
+    correlation = float(np.corrcoef(x, y)[0, 1]) if x.std() > 0 and y.std() > 0 else float("nan")
+    return dict(map_difference=float(np.abs(its[0] - ours[0]).max()),
+                score_difference=float(np.abs(its[1] - ours[1]).max()), map_correlation=correlation)
 
 
-def prepare(a):
-    """Makes the environment and the graph where they are missing; returns the environment's Python."""
-    python, debian = os.path.join(a.venv, "bin/python"), "/usr/bin/python3"
-    torch = not os.path.exists(a.onnx) or "pytorch" in a.peers
-    packages = [] if imports(debian, "venv", "ensurepip") or os.path.exists(python) else ["python3-venv"]
-    if torch and not imports(debian, "torch", "torchvision"): packages += ["python3-torch", "python3-torchvision"]
-    if packages:
-        say("peers: installing " + " ".join(packages))
-        run(*([] if os.geteuid() == 0 else ["sudo"]), "apt-get", "-qq", "install", "-y", "--no-install-recommends",
-            *packages)
-    if not os.path.exists(python): run(debian, "-m", "venv", "--system-site-packages", a.venv)
-    wanted = ["numpy"] + [p for p in a.peers if p != "pytorch"] + ([] if os.path.exists(a.onnx) else ["onnx"])
-    wheels = [m for m in wanted if not imports(python, m)]
-    if wheels:
-        say("peers: installing " + " ".join(wheels) + " into " + a.venv)
-        run(python, "-m", "pip", "install", "-q", *wheels)
-    if torch and not os.path.exists(a.reference): sys.exit("peers: --reference: %s: not found; it must be supplied, see bench/README.md" % a.reference)
-    if not os.path.exists(a.onnx):
-        say("peers: exporting " + a.onnx)
-        os.makedirs(a.cache, exist_ok=True)
-        run(python, "-W", "ignore", a.reference, "onnx", a.onnx + ".part", "--backbone", a.backbone,
-            "--size", str(a.size), "--batch", str(a.batch))
-        os.rename(a.onnx + ".part", a.onnx)
-    return python
+def judge(name, precision, row, least):
+    """One line where a contender's results are too far from blemish-fp32's, else None."""
+    if precision == "fp32":
+        if max(row["map_difference"], row["score_difference"]) <= TOLERANCE: return None
+        return ("%s: map and score differ from blemish-fp32's by %.2g and %.2g, expected %g at most"
+                % (name, row["map_difference"], row["score_difference"], TOLERANCE))
+    if row["map_correlation"] >= least[precision]: return None
+    return ("%s: the map logits' correlation with blemish-fp32's is %.4f, expected %g or more"
+            % (name, row["map_correlation"], least[precision]))
 
 
-# ---- blemish, through its public header -------------------------------------------------------------------
+# ---- timing -----------------------------------------------------------------------------------------------
 
-class Image(ctypes.Structure):
-    _fields_ = [("data", ctypes.c_void_p), ("width", ctypes.c_size_t), ("height", ctypes.c_size_t),
-                ("stride", ctypes.c_size_t), ("channels", ctypes.c_int)]
-
-
-class Settings(ctypes.Structure):
-    _fields_ = [("threads", ctypes.c_int), ("precision", ctypes.c_int), ("batch", ctypes.c_size_t)]
-
-
-class Result(ctypes.Structure):
-    _fields_ = [("score", ctypes.c_float), ("defect", ctypes.c_int), ("map_max", ctypes.c_float),
-                ("map", ctypes.POINTER(ctypes.c_float)), ("map_width", ctypes.c_size_t),
-                ("map_height", ctypes.c_size_t), ("image_width", ctypes.c_size_t), ("image_height", ctypes.c_size_t)]
-
-
-class Blemish:
-    def __init__(self, a, pixels):
-        self.lib, self.pixels = ctypes.CDLL(a.library), pixels  # pixels (B, H, W, 3) must outlive the images
-        for name in "blemish_version", "blemish_model_error", "blemish_session_error":
-            getattr(self.lib, name).restype = ctypes.c_char_p
-        self.version = self.lib.blemish_version().decode()
-        model, self.session, settings = ctypes.c_void_p(), ctypes.c_void_p(), Settings()
-        size = ctypes.c_size_t(a.size)
-        self.check(self.lib.blemish_model_untrained(ctypes.byref(model), a.backbone.encode(), None, size, size),
-                   self.lib.blemish_model_error, model)
-        self.lib.blemish_session_defaults(ctypes.byref(settings))
-        settings.threads, settings.batch = a.threads, a.batch
-        settings.precision = 1  # fp32
-        self.check(self.lib.blemish_session_open(ctypes.byref(self.session), model, ctypes.byref(settings)),
-                   self.lib.blemish_session_error, self.session)
-        self.images = (Image * a.batch)(*[Image(p.ctypes.data, a.size, a.size, a.size * 3, 3) for p in pixels])
-        self.results, self.batch = (Result * a.batch)(), ctypes.c_size_t(a.batch)
-
-    @staticmethod
-    def check(status, error, handle):
-        if status: sys.exit("blemish: %s" % (error(handle).decode() if handle else "no memory"))
-
-    def run(self):
-        self.check(self.lib.blemish_session_run(self.session, self.images, self.batch, self.results),
-                   self.lib.blemish_session_error, self.session)
-
-    def outputs(self):
-        import numpy as np
-        self.run()
-        maps = [np.ctypeslib.as_array(r.map, (r.map_height, r.map_width)).copy() for r in self.results]
-        return np.stack(maps), np.array([r.score for r in self.results])
-
-
-# ---- the others: run() on a fixed input, outputs() as (map (B, 1, H, W), score (B)) -----------------------
-
-class OnnxRuntime:
-    def __init__(self, a, x):
-        import onnxruntime as ort
-        o = ort.SessionOptions()
-        o.intra_op_num_threads, o.inter_op_num_threads = a.threads, 1
-        o.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-        o.log_severity_level = 3
-        self.version, self.feed = ort.__version__, {"image": x}
-        self.session = ort.InferenceSession(a.onnx, o, providers=["CPUExecutionProvider"])
-
-    def run(self): self.last = self.session.run(["map", "score"], self.feed)
-
-    def outputs(self):
-        self.run()
-        return self.last
-
-
-class OpenVino:
-    def __init__(self, a, x):
-        import openvino
-        self.version, self.x = openvino.__version__.split("-")[0], x
-        self.request = openvino.Core().compile_model(a.onnx, "CPU", {
-            "INFERENCE_NUM_THREADS": a.threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": "f32"}).create_infer_request()  # the default hint may be bf16
-
-    def run(self): self.request.infer([self.x])
-
-    def outputs(self):
-        self.run()
-        return [self.request.get_output_tensor(i).data.copy() for i in (0, 1)]
-
-
-class PyTorch:
-    def __init__(self, a, x):
-        import torch
-        sys.path.insert(0, os.path.dirname(a.reference))
-        import ssn_reference
-        torch.set_num_threads(a.threads)
-        self.torch, self.version, self.x = torch, torch.__version__, torch.from_numpy(x)
-        self.net = ssn_reference.Whole(argparse.Namespace(backbone=a.backbone, weights=None, size=a.size, icpr=False))
-
-    def run(self):
-        with self.torch.no_grad(): self.last = self.net(self.x)
-
-    def outputs(self):
-        self.run()
-        return [t.numpy() for t in self.last]
+def turn(runtime, repeat, times):
+    time.sleep(0.02)  # the previous runtime's idle threads spin for a few milliseconds
+    start = time.perf_counter()
+    runtime.run()  # caches and threads come back untimed
+    once = time.perf_counter() - start
+    for _ in range(repeat if once < 0.5 else 1):
+        start = time.perf_counter()
+        runtime.run()
+        times.append(1e3 * (time.perf_counter() - start))
 
 
 def measure(a):
+    """Rows by contender, and what was left out with the reason."""
     import numpy as np
-    pixels = np.random.RandomState(0).randint(0, 256, (a.batch, a.size, a.size, 3), dtype=np.uint8)
-    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
-    x = np.ascontiguousarray(((pixels / 255 - mean) / std).transpose(0, 3, 1, 2), dtype=np.float32)
-    runtimes = {"blemish": Blemish(a, pixels)}
-    for peer in a.peers:
-        runtimes[peer] = {"onnxruntime": OnnxRuntime, "openvino": OpenVino, "pytorch": PyTorch}[peer](a, x)
+    from quantise import normalise
+    pixels = np.ascontiguousarray(np.load(a.images)[:a.batch])
+    x, runtimes, rows, refused = normalise(pixels), {}, {}, {}
+    for name in a.contenders:
+        runtime, precision = name.rsplit("-", 1)
+        try: runtimes[name] = RUNTIMES[runtime](a, pixels, x, precision)
+        except Refused as reason: refused[name] = str(reason)
+        else: rows[name] = dict(version=runtimes[name].version, precision=precision, times_ms=[])
 
-    ours_map, ours_score = runtimes["blemish"].outputs()
-    rows = {name: {"version": r.version, "precision": "fp32", "times_ms": []} for name, r in runtimes.items()}
-    for peer in a.peers:
-        its_map, its_score = runtimes[peer].outputs()
-        differences = (float(np.abs(its_map.reshape(ours_map.shape) - ours_map).max()),
-                       float(np.abs(its_score.reshape(-1) - ours_score).max()))
-        rows[peer]["map_difference"], rows[peer]["score_difference"] = differences
-        if not max(differences) <= TOLERANCE:
-            sys.exit("peers: %s: map and score differ from blemish's by %.2g and %.2g, expected %g at most"
-                     % (peer, *differences, TOLERANCE))
+    ours = runtimes["blemish-fp32"].outputs()
+    least = CORRELATION if a.model else CORRELATION_TEST_WEIGHTS
+    wrong = []
+    for name, runtime in runtimes.items():
+        if name == "blemish-fp32": continue
+        rows[name].update(compare(ours, runtime.outputs()))
+        wrong.append(judge(name, rows[name]["precision"], rows[name], least))
+    if any(wrong): sys.exit("\n".join("peers: " + w for w in wrong if w))
 
-    for _ in range(a.rounds):
-        for name, runtime in runtimes.items():
-            time.sleep(0.02)  # the previous runtime's idle threads spin for a few milliseconds
-            runtime.run()     # caches and threads come back untimed
-            for _ in range(a.repeat):
-                start = time.perf_counter()
-                runtime.run()
-                rows[name]["times_ms"].append(1e3 * (time.perf_counter() - start))
+    started = time.perf_counter()
+    for done in range(a.rounds):
+        if done >= 3 and time.perf_counter() - started > a.seconds: break
+        for name, runtime in runtimes.items(): turn(runtime, a.repeat, rows[name]["times_ms"])
     for row in rows.values():
         times = sorted(row.pop("times_ms"))
         row.update(median_ms=statistics.median(times), min_ms=times[0],
                    p99_ms=times[min(len(times) - 1, int(0.99 * len(times)))], runs=len(times))
-    for row in rows.values(): row["ratio"] = row["median_ms"] / rows["blemish"]["median_ms"]
-    return rows
+    for row in rows.values(): row["ratio"] = row["median_ms"] / rows["blemish-fp32"]["median_ms"]
+    return rows, refused
 
 
 def processor():
@@ -239,19 +156,29 @@ def processor():
 
 def main():
     a = arguments()
-    python = prepare(a)
+    timing, quantising = prepare.environments(a)
     if os.path.realpath(sys.prefix) != os.path.realpath(a.venv):
-        os.execv(python, [python, os.path.abspath(__file__)] + sys.argv[1:])
-    rows = measure(a)
-    setting = dict(processor=processor(), backbone=a.backbone, size=a.size, batch=a.batch, threads=a.threads)
-    if a.json: return print(json.dumps(dict(setting, runtimes=rows)))
-    print("%(backbone)s, %(size)d x %(size)d, batch %(batch)d, %(threads)d threads, %(processor)s" % setting)
-    print("%-24s %-9s %10s %9s %9s %7s %10s" % ("runtime", "precision", "median ms", "min ms", "p99 ms", "ratio", "map diff"))
-    for name, row in rows.items():
-        print("%-24s %-9s %10.2f %9.2f %9.2f %7.2f %10s" % (
-            name + " " + row["version"], row["precision"], row["median_ms"], row["min_ms"], row["p99_ms"], row["ratio"],
-            "%.1e" % row["map_difference"] if "map_difference" in row else ""))
+        os.execv(timing, [timing, os.path.abspath(__file__)] + sys.argv[1:])
+    prepare.prepare(a, quantising)
+    files = dict(fp32=a.model_fp32, int8=a.model_int8, image=prepare.first_image(a))
+    if a.prepare: return print(json.dumps(files)) if a.json else None
+    rows, refused = measure(a)
+    least = CORRELATION if a.model else CORRELATION_TEST_WEIGHTS
+    setting = dict(processor=processor(), backbone=a.backbone, size=a.size, batch=a.batch, threads=a.threads,
+                   weights=os.path.basename(a.model) if a.model else "test values", tolerance=TOLERANCE,
+                   least_correlation=least)
+    if a.json: return print(json.dumps(dict(setting, runtimes=rows, left_out=refused)))
+    print("%(backbone)s, %(size)d x %(size)d, batch %(batch)d, %(threads)d threads, %(weights)s, %(processor)s" % setting)
+    print("agreement: fp32 within %g of blemish-fp32's maps and scores; correlation of the map logits at least %s"
+          % (TOLERANCE, ", ".join("%g in %s" % (v, k) for k, v in least.items())))
+    columns = "%-28s %10s %9s %9s %7s %9s %10s %11s"
+    print(columns % ("contender", "median ms", "min ms", "p99 ms", "ratio", "map diff", "score diff", "correlation"))
+    for name, r in rows.items():
+        agreement = ["%.1e" % r["map_difference"], "%.1e" % r["score_difference"], "%.5f" % r["map_correlation"]] \
+            if "map_difference" in r else [""] * 3
+        print(columns % (name + " " + r["version"], "%.2f" % r["median_ms"], "%.2f" % r["min_ms"], "%.2f" % r["p99_ms"],
+                         "%.2f" % r["ratio"], *agreement))
+    for name, reason in refused.items(): print("%s is left out: %s" % (name, reason))
 
 
-if __name__ == "__main__":
-    main()
+if __name__ == "__main__": main()

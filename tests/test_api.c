@@ -385,7 +385,7 @@ static void sessions_refuse(void **state) {
         BlemishStatus status;
     } cases[] = {{-1, 0, 1, BLEMISH_ERROR_ARGUMENT}, {100000, 0, 1, BLEMISH_ERROR_ARGUMENT},
                  {1, 0, 0, BLEMISH_ERROR_ARGUMENT},  {1, 0, SIZE_MAX, BLEMISH_ERROR_ARGUMENT},
-                 {1, 7, 1, BLEMISH_ERROR_ARGUMENT},  {1, (BlemishPrecision)-1, 1, BLEMISH_ERROR_ARGUMENT}};
+                 {1, 7, 1, BLEMISH_ERROR_ARGUMENT},  {1, BLEMISH_PRECISION_INT8, 1, BLEMISH_ERROR_UNSUPPORTED}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         blemish_session_defaults(&settings);
         settings.threads = cases[i].threads;

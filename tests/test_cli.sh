@@ -188,6 +188,14 @@ json bench.json 'v["backbone"] == "resnet18" and v["height"] == 64 and v["width"
     0 < v["median_ms"] <= v["p99_ms"] and abs(v["median_ms_per_image"] * 2 - v["median_ms"]) < 1e-6 * v["median_ms"]'
 expect 0 bench --backbone resnet18 --size 64 --runs 1 --warmup 0
 grep -q images/s out || fail "bench: $(cat out)"
+expect 0 bench --backbone resnet18 --size 64 --threads 1 --runs 2 --warmup 0 --profile
+grep -q "^layer2 .*fp32" out && grep -q "^peak of 1 threads" out || fail "bench --profile: $(cat out)"
+expect 0 bench --backbone resnet18 --size 64 --threads 1 --batch 2 --runs 2 --warmup 0 --profile --json
+cp out profile.json
+json profile.json '[s["stage"] for s in v["profile"]["stages"]] == ["preprocess", "stem", "layer1", "layer2", "layer3",
+    "head mixes", "lift and heads", "smooth"] and all(s["ms"] > 0 for s in v["profile"]["stages"]) and
+    v["profile"]["peak"]["fp32_gmac_per_s"] > 0 and v["profile"]["peak"]["gb_per_s"] > 0 and
+    v["gmac"] <= sum(s["gmac"] for s in v["profile"]["stages"]) < 1.5 * v["gmac"]'
 
 recipe=(--data data --backbone resnet18 --weights "$weights" --size 64 --batch 4 --set hidden=64 --threads 1)
 echo "train"

@@ -104,7 +104,8 @@ typedef struct BlemishSession BlemishSession;
 typedef enum BlemishPrecision {
     BLEMISH_PRECISION_AUTO = 0, /* fp32: the model's own numbers, alike on every processor */
     BLEMISH_PRECISION_FP32 = 1,
-    BLEMISH_PRECISION_BF16 = 2 /* convolutions and products in bfloat16, where the processor has them */
+    BLEMISH_PRECISION_BF16 = 2, /* convolutions and products in bfloat16, where the processor has them */
+    BLEMISH_PRECISION_INT8 = 3  /* not in this version: BLEMISH_ERROR_UNSUPPORTED */
 } BlemishPrecision;
 
 typedef struct BlemishSessionSettings {
@@ -137,7 +138,7 @@ typedef struct BlemishResult {
 } BlemishResult;
 
 /* settings may be NULL for the defaults. Memory grows with the batch. Errors: ARGUMENT for a setting out of range,
- * UNSUPPORTED for a precision that the processor does not have, MEMORY. */
+ * UNSUPPORTED for a precision that the processor or this version does not have, MEMORY. */
 BLEMISH_API BlemishStatus blemish_session_open(BlemishSession **out, const BlemishModel *model,
                                                const BlemishSessionSettings *settings);
 /* Runs count images, 1 to settings.batch; results has room for count. */
@@ -169,6 +170,38 @@ typedef struct BlemishSessionCost {
     int threads;
 } BlemishSessionCost;
 BLEMISH_API BlemishSessionCost blemish_session_cost(const BlemishSession *session);
+
+/* ---- profiles: where the time goes ----------------------------------------------------------------------- */
+
+/* One stage of a session ("preprocess", "stem", "layer1", "layer2", "layer3", "head mixes", "lift and heads", "smooth")
+ * or of a training, summed over all of its turns. docs/performance.md tells what each one does. */
+typedef struct BlemishStage {
+    const char *name; /* never freed */
+    uint64_t turns;
+    double seconds;             /* wall clock */
+    double gmac;                /* multiply-adds of its convolutions, products and lifts, in 1e9, by their definition:
+                                 * an algorithm that needs fewer exceeds the machine's peak */
+    double gb;                  /* what those read and write, in 1e9 bytes, each operand once */
+    BlemishPrecision precision; /* of its convolutions and products; AUTO where it has none */
+} BlemishStage;
+
+/* 1: forgets what was counted and counts the runs that follow; 0 (as opened): stops, the stages stay. A run that is not
+ * counted pays nothing for it. */
+BLEMISH_API BlemishStatus blemish_session_set_profile(BlemishSession *session, int on);
+/* The stages in the order they first ran; returns how many. *stages belongs to the session. */
+BLEMISH_API size_t blemish_session_profile(const BlemishSession *session, const BlemishStage **stages);
+/* Receives a training's stages, once, when it ends or is stopped; valid during the call. */
+typedef void (*BlemishProfileFn)(void *user, const BlemishStage *stages, size_t count);
+
+/* What this machine can do at most, measured: the best of several large matrix products in each precision (oneDNN's,
+ * which BLEMISH_PRECISION_* index; 0 where the processor has none faster than fp32's) and of copies of 128 MiB. */
+typedef struct BlemishPeak {
+    double gmac_per_second[4];
+    double gb_per_second; /* bytes read and bytes written */
+    int threads;
+} BlemishPeak;
+/* Takes about a second. threads as in BlemishSessionSettings. Errors: ARGUMENT, MEMORY, INTERNAL. */
+BLEMISH_API BlemishStatus blemish_peak_measure(int threads, BlemishPeak *peak, char *error);
 
 /* ---- progress -------------------------------------------------------------------------------------------- */
 
@@ -304,6 +337,8 @@ typedef struct BlemishTrainSettings {
     const char *cache_dir;      /* where that file goes; default NULL: $TMPDIR or /tmp */
     BlemishProgressFn progress; /* default NULL */
     void *progress_user;
+    BlemishProfileFn profile; /* default NULL: nothing is counted */
+    void *profile_user;
 } BlemishTrainSettings;
 
 BLEMISH_API void blemish_train_defaults(BlemishTrainSettings *settings);
@@ -319,7 +354,8 @@ typedef struct BlemishAuditSettings {
     size_t folds;               /* models, 2 to 32; default 4 */
     size_t pictures;            /* of the most disputed images, how many are handed over with their pixels; default 0 */
     const BlemishModel *model;  /* its backbone is used; default NULL: the one that train.backbone and weights name */
-    BlemishTrainSettings train; /* checkpoint, resume and log_csv are ignored; stages are "fold 2/4 train" and so on */
+    BlemishTrainSettings train; /* checkpoint, resume and log_csv are ignored; progress has stages "fold 2/4 train" and
+                                 * so on, profile is called for every fold */
 } BlemishAuditSettings;
 
 /* One labelled image, judged by a model that never saw it. The pointers are valid during the call. */

@@ -93,6 +93,27 @@ BLEMISH_API void blemish_session_close(BlemishSession *s) {
     array_free(s);
 }
 
+BLEMISH_API BlemishStatus blemish_session_set_profile(BlemishSession *s, int on) {
+    BlemishStatus status = begin(s, s, "session", s, "session");
+    if (status == BLEMISH_OK) session_set_profile(&s->session, on != 0);
+    return status;
+}
+
+BLEMISH_API size_t blemish_session_profile(const BlemishSession *s, const BlemishStage **stages) {
+    const bool open = s && s->open;
+    if (stages) *stages = open ? s->session.profile.stages : NULL;
+    return open ? s->session.profile.count : 0;
+}
+
+BLEMISH_API BlemishStatus blemish_peak_measure(int threads, BlemishPeak *peak, char *error) {
+    Error e = {0};
+    if (peak == NULL)
+        error_null(&e, "peak");
+    else
+        peak_measure(threads, peak, &e);
+    return error_report(&e, error);
+}
+
 BLEMISH_API BlemishSessionCost blemish_session_cost(const BlemishSession *s) {
     return s && s->open ? session_cost(&s->session) : (BlemishSessionCost){.precision = ""};
 }

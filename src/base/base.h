@@ -133,4 +133,21 @@ int cores_of_quota(const char *text);
 /* Seconds of the monotonic clock. */
 double now_seconds(void);
 
+/* ---- profiles -------------------------------------------------------------------------------------------- */
+
+/* Sums time and work by stage. What happens between two laps belongs to the stage that the second one names. A NULL
+ * profile is one that is switched off: every function returns at once. Used by one thread. */
+enum { PROFILE_STAGES = 32 }; /* further ones are left out */
+typedef struct Profile {
+    BlemishStage stages[PROFILE_STAGES];
+    size_t count;
+    double mark;        /* seconds, of the last lap */
+    BlemishStage since; /* work that was counted after it */
+} Profile;
+/* What went on until now belongs to no stage. */
+void profile_start(Profile *p);
+void profile_work(Profile *p, double gmac, double gb, BlemishPrecision precision);
+/* stage: a string literal, or as good as one. */
+void profile_lap(Profile *p, const char *stage);
+
 #endif

@@ -1,4 +1,4 @@
-#include "cli.h"
+#include "profile.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@ typedef struct Values {
     const char *backbone, *weights, *precision;
     ImageSize size;
     uint64_t batch, threads, runs, warmup;
-    bool json;
+    bool profile, json;
 } Values;
 
 static const Option options[] = {
@@ -50,11 +50,16 @@ static const Option options[] = {
      .kind = OPTION_WHOLE,
      .offset = offsetof(Values, warmup),
      .most = 1000000},
+    PROFILE_OPTION(Values, "after the timed runs as many more, by stage, against this machine's peak"),
     {.name = "json", .help = "print a JSON object", .kind = OPTION_FLAG, .offset = offsetof(Values, json)},
 };
 
 typedef struct Timing {
     double load_ms, median_ms, p99_ms; /* the last two for a whole batch */
+    double peak_rss_mb;
+    const BlemishStage *stages; /* with --profile, summed over the runs */
+    size_t stage_count;
+    BlemishPeak peak;
 } Timing;
 
 static int compare(const void *a, const void *b) {
@@ -71,6 +76,19 @@ static void fill_noise(uint8_t *pixels, size_t count) {
     }
 }
 
+static int profile_runs(BlemishSession *session, const BlemishImage *images, BlemishResult *results,
+                        const Values *values, Timing *timing) {
+    char error[BLEMISH_ERROR_SIZE];
+    BlemishStatus status = blemish_session_set_profile(session, 1);
+    for (uint64_t i = 0; i < values->runs && !status; i++)
+        status = blemish_session_run(session, images, values->batch, results);
+    if (status) return fail("%s", blemish_session_error(session));
+    blemish_session_set_profile(session, 0);
+    timing->stage_count = blemish_session_profile(session, &timing->stages);
+    if (blemish_peak_measure((int)values->threads, &timing->peak, error)) return fail("%s", error);
+    return EXIT_OK;
+}
+
 static int time_runs(BlemishSession *session, const BlemishImage *images, BlemishResult *results, double *ms,
                      const Values *values, Timing *timing) {
     for (uint64_t i = 0; i < values->warmup + values->runs; i++) {
@@ -84,7 +102,10 @@ static int time_runs(BlemishSession *session, const BlemishImage *images, Blemis
     qsort(ms, n, sizeof *ms, compare);
     timing->median_ms = (ms[(n - 1) / 2] + ms[n / 2]) / 2;
     timing->p99_ms = ms[(size_t)ceil(0.99 * (double)n) - 1];
-    return EXIT_OK;
+    struct rusage usage; // before the profile, whose measurement of the peak takes memory of its own
+    getrusage(RUSAGE_SELF, &usage);
+    timing->peak_rss_mb = (double)usage.ru_maxrss / 1024;
+    return values->profile ? profile_runs(session, images, results, values, timing) : EXIT_OK;
 }
 
 static int time_session(BlemishSession *session, const BlemishModelInfo *info, const Values *values, Timing *timing) {
@@ -115,19 +136,19 @@ static int time_session(BlemishSession *session, const BlemishModelInfo *info, c
 }
 
 static int report(const BlemishModelInfo *info, const BlemishSessionCost *cost, const Values *values, const Timing *t) {
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
     double batch = (double)values->batch, images_per_s = 1e3 * batch / t->median_ms;
-    double peak_rss_mb = (double)usage.ru_maxrss / 1024;
+    double images = batch * (double)values->runs;
     if (values->json) {
+        json_t *profile = values->profile ? profile_json(t->stages, t->stage_count, &t->peak, images) : NULL;
         return json_print(json_pack(
-            "{s:s, s:I, s:I, s:I, s:i, s:s, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}",          //
+            "{s:s, s:I, s:I, s:I, s:i, s:s, s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:o*}",    //
             "backbone", info->backbone, "height", (json_int_t)info->height, "width", (json_int_t)info->width, //
             "batch", (json_int_t)values->batch, "threads", cost->threads, "precision", cost->precision,       //
             "runs", (json_int_t)values->runs, "warmup", (json_int_t)values->warmup,                           //
             "median_ms", t->median_ms, "p99_ms", t->p99_ms, "median_ms_per_image", t->median_ms / batch,      //
             "p99_ms_per_image", t->p99_ms / batch, "images_per_s", images_per_s, "gmac", cost->gmac,          //
-            "gmac_published", cost->gmac_published, "load_ms", t->load_ms, "peak_rss_mb", peak_rss_mb));
+            "gmac_published", cost->gmac_published, "load_ms", t->load_ms, "peak_rss_mb", t->peak_rss_mb, "profile",
+            profile));
     }
     printf("%s %zux%zu, batch %zu, %d threads, %s\n", info->backbone, info->height, info->width, (size_t)values->batch,
            cost->threads, cost->precision);
@@ -135,7 +156,8 @@ static int report(const BlemishModelInfo *info, const BlemishSessionCost *cost, 
     printf("  image       %.2f ms median, %.1f images/s\n", t->median_ms / batch, images_per_s);
     printf("  cost        %.2f GMAC per image (%.2f as published), %.0f GMAC/s\n", cost->gmac, cost->gmac_published,
            cost->gmac * images_per_s);
-    printf("  load        %.0f ms\n  peak memory %.0f MiB\n", t->load_ms, peak_rss_mb);
+    printf("  load        %.0f ms\n  peak memory %.0f MiB\n", t->load_ms, t->peak_rss_mb);
+    if (values->profile) profile_print(t->stages, t->stage_count, &t->peak, images, "per image");
     return EXIT_OK;
 }
 

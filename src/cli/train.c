@@ -1,4 +1,4 @@
-#include "cli.h"
+#include "profile.h"
 
 #include <errno.h>
 #include <math.h>
@@ -12,7 +12,7 @@ typedef struct Values {
     OptionList recipes, set;
     ImageSize size;
     uint64_t threads, checkpoint_every, cache_mb;
-    bool resume, no_eval, quiet;
+    bool resume, no_eval, profile, quiet;
 } Values;
 
 static const Option options[] = {
@@ -52,6 +52,7 @@ static const Option options[] = {
      .help = "skip the evaluation on the test images",
      .kind = OPTION_FLAG,
      .offset = offsetof(Values, no_eval)},
+    PROFILE_OPTION(Values, "print where the time of the training went, by stage, against this machine's peak"),
     QUIET_OPTION(Values),
 };
 
@@ -106,9 +107,28 @@ static int evaluate(BlemishModel *model, const BlemishDataset *dataset, const Va
     return EXIT_OK;
 }
 
+typedef struct Profiling {
+    const Values *values;
+    ProgressBar *bar;
+} Profiling;
+
+/* A BlemishProfileFn: prints the stages. */
+static void print_profile(void *user, const BlemishStage *stages, size_t count) {
+    const Profiling *profiling = user;
+    BlemishPeak peak;
+    char error[BLEMISH_ERROR_SIZE];
+    progress_end(profiling->bar);
+    if (count == 0) return; // it failed before it began
+    if (blemish_peak_measure((int)profiling->values->threads, &peak, error))
+        fail("%s", error);
+    else
+        profile_print(stages, count, &peak, 1, "whole training");
+}
+
 static int train(BlemishModel **model, const BlemishDataset *dataset, const BlemishRecipe *recipe, const Values *values,
                  ProgressBar *bar) {
     BlemishTrainSettings settings;
+    Profiling profiling = {values, bar};
     blemish_train_defaults(&settings);
     settings.backbone = values->backbone;
     settings.weights = values->weights;
@@ -120,6 +140,8 @@ static int train(BlemishModel **model, const BlemishDataset *dataset, const Blem
     settings.cache_mb = values->cache_mb;
     settings.progress = progress_show;
     settings.progress_user = bar;
+    settings.profile = values->profile ? print_profile : NULL;
+    settings.profile_user = &profiling;
     BlemishStatus status = blemish_train(model, dataset, recipe, &settings);
     progress_end(bar);
     if (status == BLEMISH_ERROR_INTERRUPTED) {

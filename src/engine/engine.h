@@ -16,6 +16,12 @@ void engine_close(Engine *engine);
 int engine_threads(const Engine *engine);
 int engine_threads_default(void); /* what threads 0 gives */
 
+/* Work of the engine's primitives is counted in `profile`, the caller's, until another one or NULL is set. */
+void engine_set_profile(Engine *engine, Profile *profile);
+Profile *engine_profile(const Engine *engine);
+/* profile_lap of the engine's profile. */
+void engine_lap(const Engine *engine, const char *stage);
+
 /* oneDNN and OpenMP take their thread count from a per-thread setting; every entry point from outside brackets its
  * work with these two, so that the caller's own setting survives. */
 int engine_enter(const Engine *engine);
@@ -65,6 +71,9 @@ BlemishStatus gemm_bf16(Engine *engine, bool ta, bool tb, size_t m, size_t n, si
                         const uint16_t *b, size_t ldb, bool add, float *c, size_t ldc, Error *e);
 /* Whether this processor multiplies bfloat16 (AVX512_BF16 or AMX). */
 bool engine_has_bf16(void);
+
+/* peak.c: see blemish_peak_measure. */
+BlemishStatus peak_measure(int threads, BlemishPeak *peak, Error *e);
 
 /* "2.6.3": the oneDNN that runs. */
 void engine_library_version(char text[32]);

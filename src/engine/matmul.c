@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-static dnnl_status_t product_primitive_desc(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, const Desc *a,
-                                            const Desc *b, const Desc *c, const_dnnl_primitive_attr_t attr) {
+dnnl_status_t product_primitive_desc(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, const Desc *a, const Desc *b,
+                                     const Desc *c, const_dnnl_primitive_attr_t attr) {
 #if DNNL_VERSION_MAJOR >= 3
     return dnnl_matmul_primitive_desc_create(pd, engine, *a, *b, NULL, *c, attr);
 #else
@@ -92,6 +92,12 @@ static BlemishStatus reserve_scratch(Engine *engine, size_t bytes, Error *e) {
     return BLEMISH_OK;
 }
 
+/* Bytes read and written, in 1e9. */
+static double product_gb(const Product *p) {
+    const size_t operands = (p->m * p->k + p->k * p->n) * (p->bf16 ? sizeof(uint16_t) : sizeof(float));
+    return 1e-9 * (double)(operands + (p->add ? 2 : 1) * p->m * p->n * sizeof(float));
+}
+
 static BlemishStatus product_run(Engine *engine, const Product *wanted, const void *a, const void *b, float *c,
                                  Error *e) {
     if (wanted->m == 0 || wanted->n == 0) return BLEMISH_OK;
@@ -109,6 +115,8 @@ static BlemishStatus product_run(Engine *engine, const Product *wanted, const vo
         {DNNL_ARG_SRC, p->a}, {DNNL_ARG_WEIGHTS, p->b}, {DNNL_ARG_DST, p->c}, {DNNL_ARG_SCRATCHPAD, p->scratch}};
     TRY_DNNL(dnnl_primitive_execute(p->primitive, engine->stream, 4, args));
     TRY_DNNL(dnnl_stream_wait(engine->stream));
+    profile_work(engine->profile, 1e-9 * (double)p->m * (double)p->n * (double)p->k, product_gb(p),
+                 p->bf16 ? BLEMISH_PRECISION_BF16 : BLEMISH_PRECISION_FP32);
     return BLEMISH_OK;
 done:
     return e->status;

@@ -13,6 +13,7 @@ typedef struct Primitive {
     dnnl_primitive_t primitive;
     dnnl_memory_t src, dst, scratch, weight, bias;
     size_t scratch_bytes;
+    BlemishStage work; /* of one run, for the profile */
 } Primitive;
 
 struct Conv {
@@ -105,6 +106,18 @@ int engine_threads(const Engine *engine) {
     return engine->threads;
 }
 
+void engine_set_profile(Engine *engine, Profile *profile) {
+    engine->profile = profile;
+}
+
+Profile *engine_profile(const Engine *engine) {
+    return engine->profile;
+}
+
+void engine_lap(const Engine *engine, const char *stage) {
+    profile_lap(engine->profile, stage);
+}
+
 int engine_enter(const Engine *engine) {
     int before = omp_get_max_threads();
     omp_set_num_threads(engine->threads);
@@ -147,6 +160,10 @@ done:
     return e->status;
 }
 
+static void work_done(const Primitive *p) {
+    profile_work(p->engine->profile, p->work.gmac, p->work.gb, p->work.precision);
+}
+
 static BlemishStatus primitive_run(Primitive *p, const void *src, void *dst, void *scratch, Error *e) {
     /* oneDNN's handles are not const, but a source is only read. */
     TRY_DNNL(dnnl_memory_set_data_handle(p->src, (void *)(uintptr_t)src));
@@ -158,6 +175,7 @@ static BlemishStatus primitive_run(Primitive *p, const void *src, void *dst, voi
     if (p->bias) args[n++] = (dnnl_exec_arg_t){DNNL_ARG_BIAS, p->bias};
     TRY_DNNL(dnnl_primitive_execute(p->primitive, p->engine->stream, n, args));
     TRY_DNNL(dnnl_stream_wait(p->engine->stream));
+    work_done(p);
     return BLEMISH_OK;
 done:
     return e->status;
@@ -196,6 +214,19 @@ size_t conv_out_size(size_t in, size_t kernel, size_t stride, size_t padding) {
     return (in + 2 * padding - kernel) / stride + 1;
 }
 
+/* What one run of a convolution costs, by the definition of a convolution and the weights as they are kept. */
+static BlemishStage conv_work(const ConvShape *s, size_t weight_bytes) {
+    const size_t pixels = s->batch * conv_out_size(s->height, s->kernel, s->stride, s->padding) *
+                          conv_out_size(s->width, s->kernel, s->stride, s->padding);
+    const size_t src = s->batch * s->height * s->width * s->in * element_size(s->from);
+    const size_t dst = pixels * s->out * element_size(s->to);
+    return (BlemishStage){
+        .gmac = 1e-9 * (double)pixels * (double)(s->out * s->in * s->kernel * s->kernel),
+        .gb = 1e-9 * (double)(src + weight_bytes + dst + (s->add ? dst : 0)),
+        .precision = s->from == ELEMENT_BF16 ? BLEMISH_PRECISION_BF16 : BLEMISH_PRECISION_FP32,
+    };
+}
+
 static dnnl_status_t conv_attributes(dnnl_primitive_attr_t *attr, const ConvShape *shape) {
     dnnl_post_ops_t ops = NULL;
     dnnl_status_t s = dnnl_primitive_attr_create(attr);
@@ -227,6 +258,7 @@ BlemishStatus conv_open(Conv **out, Engine *engine, const ConvShape *shape, cons
     dnnl_primitive_desc_t pd = NULL;
     const size_t tile = winograd_tile(shape);
     if (tile) {
+        conv->p.work = conv_work(shape, (tile + 2) * (tile + 2) * shape->in * shape->out * sizeof(float));
         winograd_open(&conv->winograd, shape, tile, weight, bias, engine->threads, e);
         goto done;
     }
@@ -240,6 +272,7 @@ BlemishStatus conv_open(Conv **out, Engine *engine, const ConvShape *shape, cons
         conv_primitive_desc(&pd, engine->engine, dnnl_convolution_direct, &d, bias != NULL, stride, padding, attr));
     if (memory_packed(&conv->p.weight, engine, desc_of(&plain), query(pd, dnnl_query_weights_md), weight, e)) goto done;
     if (bias && memory_packed(&conv->p.bias, engine, desc_of(&d.bias), desc_of(&d.bias), bias, e)) goto done;
+    conv->p.work = conv_work(shape, desc_bytes(query(pd, dnnl_query_weights_md)));
     primitive_finish(&conv->p, pd, e);
 done:
     if (pd) dnnl_primitive_desc_destroy(pd);
@@ -255,6 +288,7 @@ done:
 BlemishStatus conv_run(Conv *conv, const void *src, void *dst, void *scratch, Error *e) {
     if (conv->winograd == NULL) return primitive_run(&conv->p, src, dst, scratch, e);
     winograd_run(conv->winograd, src, dst, scratch);
+    work_done(&conv->p);
     return BLEMISH_OK;
 }
 

@@ -25,6 +25,7 @@ struct Engine {
     size_t next_product;
     void *scratch; /* of the product that runs */
     size_t scratch_bytes;
+    Profile *profile; /* NULL: off */
 };
 
 /* matmul.c: frees the engine's products. */
@@ -56,6 +57,10 @@ static inline dnnl_status_t desc_make_matrix(Desc *d, const dnnl_dims_t dims, dn
                                              const dnnl_dims_t strides) {
     return dnnl_memory_desc_create_with_strides(d, 2, dims, type, strides);
 }
+/* In the layout that a primitive likes best. */
+static inline dnnl_status_t desc_make_any(Desc *d, int rank, const dnnl_dims_t dims, dnnl_data_type_t type) {
+    return dnnl_memory_desc_create_with_tag(d, rank, dims, type, dnnl_format_tag_any);
+}
 static inline void desc_free(Desc *d) {
     if (*d) dnnl_memory_desc_destroy(*d);
 }
@@ -64,6 +69,11 @@ static inline ConstDesc desc_of(const Desc *d) {
 }
 static inline size_t desc_bytes(ConstDesc d) {
     return dnnl_memory_desc_get_size(d);
+}
+static inline dnnl_data_type_t desc_type(ConstDesc d) {
+    dnnl_data_type_t type = dnnl_data_type_undef;
+    dnnl_memory_desc_query(d, dnnl_query_data_type, &type);
+    return type;
 }
 #define DESC_NONE NULL
 #else
@@ -77,6 +87,9 @@ static inline dnnl_status_t desc_make_matrix(Desc *d, const dnnl_dims_t dims, dn
                                              const dnnl_dims_t strides) {
     return dnnl_memory_desc_init_by_strides(d, 2, dims, type, strides);
 }
+static inline dnnl_status_t desc_make_any(Desc *d, int rank, const dnnl_dims_t dims, dnnl_data_type_t type) {
+    return dnnl_memory_desc_init_by_tag(d, rank, dims, type, dnnl_format_tag_any);
+}
 static inline void desc_free(Desc *d) {
     (void)d;
 }
@@ -86,12 +99,23 @@ static inline ConstDesc desc_of(const Desc *d) {
 static inline size_t desc_bytes(ConstDesc d) {
     return dnnl_memory_desc_get_size(d);
 }
+static inline dnnl_data_type_t desc_type(ConstDesc d) {
+    return d->data_type;
+}
 #define DESC_NONE                                                                                                      \
     { 0 }
 #endif
 
+/* matmul.c: C = A B. */
+dnnl_status_t product_primitive_desc(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, const Desc *a, const Desc *b,
+                                     const Desc *c, const_dnnl_primitive_attr_t attr);
+
 static inline ConstDesc query(const_dnnl_primitive_desc_t pd, dnnl_query_t what) {
     return dnnl_primitive_desc_query_md(pd, what, 0);
+}
+
+static inline BlemishPrecision desc_precision(ConstDesc d) {
+    return desc_type(d) == dnnl_bf16 ? BLEMISH_PRECISION_BF16 : BLEMISH_PRECISION_FP32;
 }
 
 static inline dnnl_status_t append_sum(dnnl_post_ops_t ops) {

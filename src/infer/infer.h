@@ -10,9 +10,10 @@
 /* Bilinear upsampling (h, w) -> (H, W) and the Gaussian blur (sigma 4, 25 taps, reflect padding) as one banded
  * matrix per axis, then the sigmoid. */
 typedef struct Smooth {
-    Band y;         /* (H, h) */
-    Band x_columns; /* (w, W): the horizontal matrix by columns, so that inner loops run along output rows */
-    float *wide;    /* scratch (h, W) */
+    Band y;            /* (H, h) */
+    Band x_columns;    /* (w, W): the horizontal matrix by columns, so that inner loops run along output rows */
+    float *wide;       /* scratch (h, W) */
+    BlemishStage work; /* of one run, for the profile: multiply-adds of both bands; bytes of logits, scratch and map */
 } Smooth;
 BlemishStatus smooth_open(Smooth *s, size_t h, size_t w, size_t height, size_t width, Error *e);
 /* logits (h, w) -> map (H, W) in [0, 1]; returns the map's largest value. */
@@ -54,6 +55,7 @@ typedef struct Session {
     float *large;  /* a map at image size */
     size_t large_pixels;
     Regions regions;
+    Profile profile; /* the engine's while it is on */
 } Session;
 
 /* settings is never NULL here; its fields are checked. On failure the session is closed. */
@@ -67,6 +69,7 @@ BlemishStatus session_write_map(Session *s, const BlemishResult *result, const c
 /* The overlay of one image; the caller frees *out. */
 BlemishStatus session_overlay(Session *s, const BlemishImage *image, const BlemishResult *result, BlemishImage *out,
                               Error *e);
+void session_set_profile(Session *s, bool on);
 BlemishSessionCost session_cost(const Session *s);
 void session_close(Session *s);
 

@@ -10,7 +10,7 @@ enum { BATCH_MAX = 1024 };
 static BlemishStatus check_settings(const BlemishSessionSettings *s, Error *e) {
     if (s->batch < 1 || s->batch > BATCH_MAX)
         return error_set(e, BLEMISH_ERROR_ARGUMENT, "batch: found %zu, expected 1 to %d", s->batch, BATCH_MAX);
-    if ((unsigned)s->precision > BLEMISH_PRECISION_BF16)
+    if ((unsigned)s->precision > BLEMISH_PRECISION_INT8)
         return error_set(e, BLEMISH_ERROR_ARGUMENT, "precision: found %d, expected one of BlemishPrecision",
                          (int)s->precision);
     return BLEMISH_OK;
@@ -19,6 +19,8 @@ static BlemishStatus check_settings(const BlemishSessionSettings *s, Error *e) {
 /* What the backbone and the heads' products compute in. */
 static BlemishStatus choose_type(BlemishPrecision precision, Element *type, Error *e) {
     *type = precision == BLEMISH_PRECISION_BF16 ? ELEMENT_BF16 : ELEMENT_F32;
+    if (precision == BLEMISH_PRECISION_INT8)
+        return error_set(e, BLEMISH_ERROR_UNSUPPORTED, "precision: found int8, expected fp32 or bf16");
     if (*type == ELEMENT_F32 || engine_has_bf16()) return BLEMISH_OK;
     return error_set(e, BLEMISH_ERROR_UNSUPPORTED,
                      "precision: found bf16, expected fp32: this processor has no bfloat16 products");
@@ -106,6 +108,8 @@ static BlemishStatus finish(Session *s, size_t index, const void *f2, const void
     if (!isfinite(score) || !all_finite(s->logits, g->h * g->w))
         return error_set(e, BLEMISH_ERROR_INTERNAL, "image %zu: the network's output is not finite", index);
     float map_max = smooth_run(&s->smooth, s->logits, map);
+    profile_work(engine_profile(s->engine), s->smooth.work.gmac, s->smooth.work.gb, BLEMISH_PRECISION_AUTO);
+    engine_lap(s->engine, "smooth");
     score = s->model->heads.map_score ? map_max : 1.0f / (1.0f + expf(-score));
     *result = (BlemishResult){.score = score,
                               .defect = score >= s->model->threshold,
@@ -118,11 +122,20 @@ static BlemishStatus finish(Session *s, size_t index, const void *f2, const void
     return BLEMISH_OK;
 }
 
+/* Decoded pixels to one image of the network's input. */
+static void preprocess(const Session *s, const BlemishImage *image, float *input) {
+    const Geometry *g = &s->model->geometry;
+    const size_t pixels = image->height * image->width * (size_t)image->channels, floats = g->height * g->width * 3;
+    image_to_input(image, g->height, g->width, input);
+    profile_work(engine_profile(s->engine), 0, 1e-9 * (double)(pixels + floats * sizeof(float)),
+                 BLEMISH_PRECISION_AUTO);
+    engine_lap(s->engine, "preprocess");
+}
+
 static BlemishStatus run_batch(Session *s, const BlemishImage *images, BlemishResult *results, Error *e) {
     const Geometry *g = &s->model->geometry;
     float *input = backbone_input(s->backbone);
-    for (size_t i = 0; i < s->batch; i++)
-        image_to_input(&images[i], g->height, g->width, input + i * g->height * g->width * 3);
+    for (size_t i = 0; i < s->batch; i++) preprocess(s, &images[i], input + i * g->height * g->width * 3);
     const void *f2, *f3;
     if (backbone_run(s->backbone, &f2, &f3, e)) return e->status;
     const size_t element = element_size(s->type);
@@ -141,7 +154,7 @@ static BlemishStatus run_singly(Session *s, const BlemishImage *images, size_t c
         backbone_open(&s->single, s->engine, &s->model->trunk, s->type, 1, g->height, g->width, e) != BLEMISH_OK)
         return e->status;
     for (size_t i = 0; i < count; i++) {
-        image_to_input(&images[i], g->height, g->width, backbone_input(s->single));
+        preprocess(s, &images[i], backbone_input(s->single));
         const void *f2, *f3;
         if (backbone_run(s->single, &f2, &f3, e)) return e->status;
         if (finish(s, i, f2, f3, &images[i], &results[i], e)) return e->status;
@@ -155,6 +168,7 @@ BlemishStatus session_run(Session *s, const BlemishImage *images, size_t count, 
     for (size_t i = 0; i < count; i++)
         if (check_image(&images[i], i, e)) return e->status;
     int before = engine_enter(s->engine);
+    profile_start(engine_profile(s->engine));
     BlemishStatus status =
         count == s->batch ? run_batch(s, images, results, e) : run_singly(s, images, count, results, e);
     engine_leave(before);
@@ -208,6 +222,11 @@ BlemishStatus session_overlay(Session *s, const BlemishImage *image, const Blemi
     if (status == BLEMISH_OK) status = overlay_draw(out, image, s->large, &regions, e);
     regions_close(&regions);
     return status;
+}
+
+void session_set_profile(Session *s, bool on) {
+    if (on) s->profile = (Profile){0};
+    engine_set_profile(s->engine, on ? &s->profile : NULL);
 }
 
 /* ---- cost ------------------------------------------------------------------------------------------------ */

@@ -100,6 +100,12 @@ done:
     return out->weight ? BLEMISH_OK : e->status;
 }
 
+/* Rows are widened first, then added up along y. */
+static BlemishStage band_work(size_t h, size_t w, size_t x_taps, size_t height, size_t width, size_t y_taps) {
+    const size_t macs = h * w * x_taps + height * width * y_taps, floats = h * w + 2 * h * width + height * width;
+    return (BlemishStage){.gmac = 1e-9 * (double)macs, .gb = 1e-9 * (double)(floats * sizeof(float))};
+}
+
 BlemishStatus smooth_open(Smooth *s, size_t h, size_t w, size_t height, size_t width, Error *e) {
     *s = (Smooth){0};
     Band x;
@@ -111,7 +117,10 @@ BlemishStatus smooth_open(Smooth *s, size_t h, size_t w, size_t height, size_t w
         status = error_set(e, BLEMISH_ERROR_MEMORY, "map: %zux%zu is larger than memory", h, width);
     if (status == BLEMISH_OK && (s->wide = array_new(pixels, sizeof *s->wide, e)) == NULL) status = e->status;
     if (status == BLEMISH_OK) status = band_smooth(&s->y, h, height, e);
-    if (status != BLEMISH_OK) smooth_close(s);
+    if (status != BLEMISH_OK)
+        smooth_close(s);
+    else
+        s->work = band_work(h, w, s->x_columns.taps, height, width, s->y.taps);
     return status;
 }
 

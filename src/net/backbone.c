@@ -13,9 +13,11 @@ typedef struct Step {
     int from, to;     /* buffers */
     bool ends_layer2; /* `to` now holds layer2's output */
     bool swaps;       /* afterwards D is the new X */
+    const char *stage;
 } Step;
 
 struct Backbone {
+    Engine *engine;
     Step steps[TRUNK_CONVS_MAX];
     size_t count;
     Pool *pool;
@@ -35,6 +37,14 @@ typedef struct Builder {
 
 static void note_size(size_t *largest, size_t size) {
     if (size > *largest) *largest = size;
+}
+
+/* Where the profile counts a convolution. */
+static const char *stage_of(const char *name) {
+    static const char *const layers[] = {"layer1", "layer2", "layer3"};
+    for (size_t i = 0; i < 3; i++)
+        if (strncmp(name, layers[i], strlen(layers[i])) == 0) return layers[i];
+    return "stem";
 }
 
 /* Appends one convolution on a height x width input. */
@@ -58,6 +68,7 @@ static Step *add_step(Builder *build, const TrunkConv *conv, size_t height, size
     b->count++;
     step->from = from;
     step->to = to;
+    step->stage = stage_of(conv->name);
     size_t pixels = conv_out_size(height, conv->kernel, conv->stride, conv->padding) *
                     conv_out_size(width, conv->kernel, conv->stride, conv->padding);
     note_size(&build->largest, b->batch * pixels * conv->out * element_size(b->type));
@@ -128,6 +139,7 @@ BlemishStatus backbone_open(Backbone **out, Engine *engine, const Trunk *trunk, 
     b->type = type;
     b->batch = batch;
     b->input_count = batch * height * width * 3;
+    b->engine = engine;
     Builder build = {.b = b, .engine = engine, .e = e};
     int before = engine_enter(engine);
     if (build_steps(&build, trunk, height, width) == BLEMISH_OK) {
@@ -173,6 +185,7 @@ BlemishStatus backbone_run(Backbone *b, const void **f2, const void **f3, Error 
             at[X] = at[D];
             at[D] = swap;
         }
+        engine_lap(b->engine, s->stage);
     }
     *f3 = at[X];
     return BLEMISH_OK;

@@ -201,6 +201,7 @@ BlemishStatus head_runner_open(HeadRunner **out, Engine *engine, const Heads *he
     if (lift_open(&r->lift, g, align_corners, e) == BLEMISH_OK && open_levels(r, e) == BLEMISH_OK &&
         open_seg(r, heads, e) == BLEMISH_OK && (r->map_score || open_cls(r, heads, e) == BLEMISH_OK))
         open_scratch(r, e);
+    if (e->status == BLEMISH_OK) r->lift_work = lift_work(&r->lift, r->hidden, !r->map_score);
     engine_leave(before);
     if (e->status != BLEMISH_OK) {
         head_runner_close(r);

@@ -16,9 +16,9 @@ static BlemishStatus level_advance(HeadRunner *r, Level *l, const uint8_t *f, si
     l->made = first + l->strip;
     float *rows = l->rows + (first - keep) * l->row;
     const uint8_t *features = f + first * l->x->in * l->channels * element_size(r->type);
-    if (l->reach == 0) return conv_run(l->mix, features, rows, r->scratch, e);
-    if (conv_run(l->mix, features, r->mixes, r->scratch, e)) return e->status;
-    cls_lift_columns(r->k, l->x, r->mixes, l->strip, rows);
+    if (conv_run(l->mix, features, l->reach ? r->mixes : rows, r->scratch, e)) return e->status;
+    engine_lap(r->engine, "head mixes");
+    if (l->reach) cls_lift_columns(r->k, l->x, r->mixes, l->strip, rows);
     return BLEMISH_OK;
 }
 
@@ -102,13 +102,14 @@ BlemishStatus head_runner_run(HeadRunner *r, const void *f2, const void *f3, flo
         for (size_t row = y; row < end; row++) seg_row(r, row, map);
     }
     *score = 0;
-    if (r->map_score) return BLEMISH_OK;
-    for (size_t y = 0, end; y < r->g.h; y = end) {
+    for (size_t y = 0, end; y < r->g.h && !r->map_score; y = end) {
         if (levels_reach(r, r->cls, f, y, &end, e)) return e->status;
 #pragma omp parallel for schedule(dynamic)
         for (size_t row = y; row < end; row += CLS_ROWS)
             cls_rows(r, row, end - row < CLS_ROWS ? end - row : CLS_ROWS, map);
     }
-    *score = score_of(r, map);
+    if (!r->map_score) *score = score_of(r, map);
+    profile_work(engine_profile(r->engine), r->lift_work.gmac, r->lift_work.gb, BLEMISH_PRECISION_AUTO);
+    engine_lap(r->engine, "lift and heads");
     return BLEMISH_OK;
 }

@@ -41,6 +41,7 @@ struct HeadRunner {
     float *row_max, *row_sum; /* (h, 128) */
     void *scratch;
     double gmac;
+    BlemishStage lift_work; /* what follows the mixes, for the profile */
 };
 
 /* First and one past the last band row that output row y needs. */

@@ -164,20 +164,29 @@ static BlemishStatus noise_backward(HeadTrainer *t, const HeadBatch *batch, Head
 BlemishStatus head_trainer_forward(HeadTrainer *t, const HeadBatch *batch, Error *e) {
     e->status = BLEMISH_OK;
     take_features(t, batch);
-    if (fold(t, e) || list_noisy(t, batch, e) || cls_forward_clean(t, batch, e) || noise_forward(t, batch, e) ||
-        seg_forward(t, batch, e))
-        return e->status;
+    if (fold(t, e) || list_noisy(t, batch, e)) return e->status;
+    engine_lap(t->engine, "fold weights");
+    if (cls_forward_clean(t, batch, e)) return e->status;
+    engine_lap(t->engine, "cls forward");
+    if (noise_forward(t, batch, e)) return e->status;
+    engine_lap(t->engine, "noise forward");
+    if (seg_forward(t, batch, e)) return e->status;
+    engine_lap(t->engine, "seg forward");
     cls_forward_finish(t, batch);
+    engine_lap(t->engine, "cls forward");
     return BLEMISH_OK;
 }
 
 BlemishStatus head_trainer_backward(HeadTrainer *t, const HeadBatch *batch, float *dmap, const float *dscore,
                                     HeadParams *grads, Error *e) {
     e->status = BLEMISH_OK;
-    if (cls_backward(t, batch, dmap, dscore, grads, e) || seg_backward(t, batch, dmap, grads, e) ||
-        cls_unfold(t, batch, grads, e))
-        return e->status;
-    return noise_backward(t, batch, grads, e);
+    if (cls_backward(t, batch, dmap, dscore, grads, e)) return e->status;
+    engine_lap(t->engine, "cls backward");
+    if (seg_backward(t, batch, dmap, grads, e) || cls_unfold(t, batch, grads, e)) return e->status;
+    engine_lap(t->engine, "seg backward");
+    if (noise_backward(t, batch, grads, e)) return e->status;
+    engine_lap(t->engine, "noise backward");
+    return BLEMISH_OK;
 }
 
 /* ---- buffers --------------------------------------------------------------------------------------------- */

@@ -44,6 +44,20 @@ void lift_close(Lift *lift) {
     band_close(&lift->x3);
 }
 
+BlemishStage lift_work(const Lift *lift, size_t hidden, bool classification) {
+    const size_t h = lift->y2.out, w = lift->x2.out, mixes = classification ? (size_t)CLS_TAPS * CLS_CHANNELS : 0;
+    const Band *const maps[2][2] = {{&lift->y2, &lift->x2}, {&lift->y3, &lift->x3}};
+    size_t macs = h * w * (hidden + mixes), floats = 0;
+    for (size_t i = 0; i < 2; i++) {
+        const Band *y = maps[i][0], *x = maps[i][1];
+        macs += h * hidden * (y->taps * x->in + x->taps * w); /* along y, then along x */
+        macs += mixes * w * y->in * x->taps;                  /* cls_lift_x */
+        macs += mixes / CLS_SIDE * h * w * y->taps;           /* cls_lift_y */
+        floats += y->in * x->in * (hidden + mixes);
+    }
+    return (BlemishStage){.gmac = 1e-9 * (double)macs, .gb = 1e-9 * (double)(floats * sizeof(float))};
+}
+
 void cls_lift_columns(const Kernels *k, const Band *x, const float *z, size_t rows, float *t) {
     const size_t mix = x->in * CLS_TAPS * CLS_CHANNELS, out = (size_t)CLS_SIDE * x->out * CLS_CHANNELS;
 #pragma omp parallel for schedule(static)

@@ -126,6 +126,9 @@ typedef struct Lift {
 } Lift;
 BlemishStatus lift_open(Lift *lift, const Geometry *g, bool align_corners, Error *e);
 void lift_close(Lift *lift);
+/* What one image's heads cost behind the mixes: multiply-adds of the lifts, the activations' dot product and the map's
+ * 5x5 convolution, and the bytes of the mixes, which are read once. */
+BlemishStage lift_work(const Lift *lift, size_t hidden, bool classification);
 
 /* ---- head_fold.c, head_forward.c: inference ---------------------------------------------------------------- */
 /* The heads with everything linear multiplied out, ready to run one image at a time. */

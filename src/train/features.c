@@ -85,12 +85,14 @@ static BlemishStatus compute(Features *f, size_t first, size_t n, const FeatureS
     float *input = backbone_input(f->backbone);
     for (size_t k = 0; k < n; k++)
         if (load_input(&sources[k], f->height, f->width, input + k * f->height * f->width * 3, e)) return e->status;
+    engine_lap(f->engine, "decode");
     const void *f2, *f3;
     if (backbone_run(f->backbone, &f2, &f3, e)) return e->status;
     for (size_t k = 0; k < n; k++) {
         kernels()->to_bf16((const float *)f2 + k * f->size2, f->size2, entry_at(f, first + k));
         kernels()->to_bf16((const float *)f3 + k * f->size3, f->size3, entry_at(f, first + k) + f->size2);
     }
+    engine_lap(f->engine, "keep features");
     return BLEMISH_OK;
 }
 
@@ -120,6 +122,7 @@ static BlemishStatus open_empty(Features *f, Engine *engine, const Trunk *trunk,
                                 const FeatureSettings *settings, Error *e) {
     e->status = BLEMISH_OK;
     *f = (Features){.count = count,
+                    .engine = engine,
                     .size2 = g->h2 * g->w2 * g->c2,
                     .size3 = g->h3 * g->w3 * g->c3,
                     .height = g->height,

@@ -17,6 +17,7 @@ typedef struct Features {
     size_t size2, size3;     /* floats of f2 and f3 of an entry */
     uint16_t *memory, *mapped;
     size_t mapped_bytes;
+    const Engine *engine; /* whose profile counts */
     size_t height, width; /* of the backbone's input */
     Backbone *backbone;   /* open while entries are computed */
 } Features;

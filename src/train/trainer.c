@@ -41,6 +41,7 @@ typedef struct Trainer {
     Batch batch;
     Cursor cursor;
     TrainLog log;
+    Profile profile;
     double loss;      /* of the last step */
     double run_start; /* seconds */
     size_t run_first_step;
@@ -192,8 +193,10 @@ static BlemishStatus run_step(Trainer *t, const Draw *draws, size_t images, Erro
     const Recipe *r = t->recipe;
     Batch *b = &t->batch;
     LossTerms terms;
+    profile_start(engine_profile(t->engine));
     if (examples_show(&t->examples, draws, images, global_step(t), e)) return e->status;
     fill_batch(t, draws, images);
+    engine_lap(t->engine, "batch");
     const HeadBatch batch = {.images = images,
                              .f2 = b->f2,
                              .f3 = b->f3,
@@ -211,11 +214,13 @@ static BlemishStatus run_step(Trainer *t, const Draw *draws, size_t images, Erro
                           .weight = t->examples.targets.weights ? b->weight : NULL,
                           .unscored = !r->classification};
     loss_terms(&in, &terms, b->dmap, b->dscore);
+    engine_lap(t->engine, "loss");
     if (!isfinite(terms.total)) return diverged(t, "loss", terms.total, e);
     if (head_trainer_backward(t->head_trainer, &batch, b->dmap, b->dscore, &t->grads, e)) return e->status;
     const double norm = gradient_norm(&t->grads);
     if (!isfinite(norm)) return diverged(t, "gradient", norm, e);
     optimiser_step(&t->optimiser, &t->heads->params, &t->grads, r, r->clip, learning_rate_factor(r, t->cursor.epoch));
+    engine_lap(t->engine, "optimiser");
     t->loss = terms.total;
     const double figures[8] = {terms.total,       terms.l1_good, terms.l1_bad,   terms.focal_map,
                                terms.focal_score, norm,          (double)images, now_seconds() - start};
@@ -352,6 +357,8 @@ static BlemishStatus train_all(Trainer *t, const Manifest *manifest, Error *e) {
     t->heads->icpr = r->variant == VARIANT_ICPR;
     t->heads->map_score = !r->classification;
     const int before = engine_enter(t->engine);
+    if (t->settings->profile) engine_set_profile(t->engine, &t->profile);
+    profile_start(engine_profile(t->engine));
     if (examples_open(&t->examples, t->samples, t->normals, t->anomalies, t->engine, t->trunk, &t->g, r, t->batch_size,
                       t->settings, &t->heads->feature_scale, e) == BLEMISH_OK &&
         open_learning(t, e) == BLEMISH_OK && resume(t, e) == BLEMISH_OK)
@@ -378,6 +385,7 @@ BlemishStatus train_run(Heads *heads, const Trunk *trunk, const Manifest *manife
                  .heads = heads,
                  .run = {json.data, fingerprint, backbone}};
     train_all(&t, manifest, e);
+    if (settings->profile) settings->profile(settings->profile_user, t.profile.stages, t.profile.count);
     trainer_close(&t);
     text_free(&json);
     if (e->status != BLEMISH_OK)
