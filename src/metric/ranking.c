@@ -109,11 +109,7 @@ void items_sort(uint64_t *items, size_t n) {
 
 /* ---- the sweep: nothing but false positives happens between two defective scores ------------------------------- */
 
-typedef struct Overlap {
-    double fpr, pro, area; /* the curve so far, up to the limit */
-} Overlap;
-
-static void overlap_to(Overlap *o, double fpr, double pro) {
+void overlap_to(Overlap *o, double fpr, double pro) {
     if (o->fpr >= FPR_LIMIT) return;
     if (fpr > FPR_LIMIT) {
         pro = o->pro + (pro - o->pro) * (FPR_LIMIT - o->fpr) / (fpr - o->fpr);

@@ -33,6 +33,12 @@ typedef struct Sweep {
 Sweep sweep(const uint32_t *sound, size_t negatives, const uint64_t *defects, size_t positives, const double *weights,
             size_t regions);
 
-#define FPR_LIMIT 0.3 /* of AUPRO */
+/* The per-region overlap's curve from (0, 0), as far as it was drawn: straight lines up to a false-positive rate of
+ * FPR_LIMIT. AUPRO is the area below them divided by that. */
+#define FPR_LIMIT 0.3
+typedef struct Overlap {
+    double fpr, pro, area;
+} Overlap;
+void overlap_to(Overlap *o, double fpr, double pro);
 
 #endif
