@@ -409,11 +409,49 @@ typedef int (*BlemishEvaluatedFn)(void *user, const BlemishEvaluated *evaluated)
 
 /* Runs the session over one split of the data set. `each` and `progress` may be NULL; a non-zero return of either
  * stops with BLEMISH_ERROR_INTERRUPTED. Images of unknown label count in no metric. Errors are the session's;
- * after one, *metrics is not to be used. Where the split has masks, the maps and masks are kept until the end: about 5
- * bytes for each pixel of the network's input and image, besides what sorting them takes. */
+ * after one, *metrics is not to be used. Where the split has masks, all maps' values are kept until the end: 4 bytes for
+ * each pixel of the network's input and image, about 12 more for each defective one. */
 BLEMISH_API BlemishStatus blemish_evaluate(BlemishSession *session, const BlemishDataset *dataset, BlemishSplit split,
                                            BlemishMetrics *metrics, BlemishEvaluatedFn each, void *each_user,
                                            BlemishProgressFn progress, void *progress_user);
+
+typedef struct BlemishInterval {
+    double low, high;
+} BlemishInterval;
+
+/* How far the metrics would move with other images of the same kind: percentiles over test sets of the same size, drawn
+ * from this one with replacement, good and defective images apart (stratified bootstrap). The same seed gives the same
+ * intervals. Pixel metrics are resampled over histograms of 1024 bins (docs/metrics.md). NaN where the metric is. An
+ * interval of 1 to 1 says that no image was wrong, not that none will be: see blemish_too_few. */
+typedef struct BlemishIntervals {
+    double confidence; /* asked for, in (0, 1); default 0.95 */
+    size_t resamples;  /* asked for, 100 to 100000; default 1000 */
+    uint64_t seed;     /* asked for; default 0 */
+    BlemishInterval i_auroc, ap_det, seg_i_auroc, seg_ap_det, best_f1;
+    BlemishInterval p_auroc, ap_loc, aupro, pixel_best_f1;
+} BlemishIntervals;
+
+BLEMISH_API void blemish_intervals_defaults(BlemishIntervals *intervals);
+/* blemish_evaluate that also fills *intervals, which says what is asked for. */
+BLEMISH_API BlemishStatus blemish_evaluate_intervals(BlemishSession *session, const BlemishDataset *dataset,
+                                                     BlemishSplit split, BlemishMetrics *metrics,
+                                                     BlemishIntervals *intervals, BlemishEvaluatedFn each,
+                                                     void *each_user, BlemishProgressFn progress, void *progress_user);
+/* Fills i_auroc, ap_det and best_f1, with these metrics in metrics, from n scores and their labels of 0 and 1. The other
+ * metrics and intervals become NaN. */
+BLEMISH_API BlemishStatus blemish_score_intervals(const float *scores, const uint8_t *labels, size_t n,
+                                                  BlemishMetrics *metrics, BlemishIntervals *intervals, char *error);
+/* Clopper and Pearson's exact interval of a rate of which `count` of `trials` were seen, each bound at half of
+ * 1 - confidence. ARGUMENT when count > trials or confidence is not in (0, 1). */
+BLEMISH_API BlemishStatus blemish_rate_interval(size_t count, size_t trials, double confidence, BlemishInterval *out);
+/* How many images a rate below `rate` takes to be shown with that confidence when not one of them fails: 59 for 0.05
+ * and 0.95. 0 for numbers outside (0, 1). */
+BLEMISH_API size_t blemish_images_needed(double rate, double confidence);
+/* 1, with one line in text, when so few good and defective images cannot show, even without an error, that fewer than
+ * `rate` of each are judged wrongly with that confidence; else 0. A class without images is left out of it. */
+BLEMISH_API int blemish_too_few(size_t good, size_t defects, double rate, double confidence,
+                                char text[BLEMISH_ERROR_SIZE]);
+
 /* Writes metrics into the model's header (blemish_model_save keeps them). */
 BLEMISH_API BlemishStatus blemish_model_set_metrics(BlemishModel *model, const BlemishMetrics *metrics);
 

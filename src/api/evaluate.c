@@ -1,35 +1,20 @@
 #include "api/api.h"
-#include "metric/metric.h"
+#include "metric/interval.h"
 
 #include <math.h>
 #include <string.h>
 
 /* What is kept of every image with a known label until the metrics are computed. */
 typedef struct Collected {
-    bool pixels; /* some image has a mask */
-    size_t map_pixels;
-    size_t count, maps_count, masks, defects, seen;
+    bool with_pixels; /* some image has a mask */
+    size_t count, masks, defects, seen;
     float *scores, *peaks;
     uint8_t *labels;
-    float **maps;
-    uint8_t **truth; /* beside maps; NULL where no pixel is defective */
+    PixelRanking pixels;
     double seconds;
     BlemishEvaluatedFn each;
     void *each_user;
 } Collected;
-
-static BlemishStatus collect_map(Collected *c, const Judged *j, Error *e) {
-    /* A defect that nobody marked says nothing of single pixels. */
-    if (!c->pixels || (j->mask == NULL && j->sample->label == BLEMISH_LABEL_DEFECT)) return BLEMISH_OK;
-    float *map = array_new(c->map_pixels, sizeof *map, e);
-    uint8_t *truth = j->mask ? array_new(c->map_pixels, sizeof *truth, e) : NULL;
-    c->maps[c->maps_count] = map;
-    c->truth[c->maps_count++] = truth;
-    if (map == NULL || (j->mask && truth == NULL)) return e->status;
-    memcpy(map, j->result.map, c->map_pixels * sizeof *map);
-    if (truth) memcpy(truth, j->mask, c->map_pixels * sizeof *truth);
-    return BLEMISH_OK;
-}
 
 static BlemishStatus collect(void *user, const Judged *j, Error *e) {
     Collected *c = user;
@@ -42,7 +27,10 @@ static BlemishStatus collect(void *user, const Judged *j, Error *e) {
         c->labels[c->count++] = s->label == BLEMISH_LABEL_DEFECT;
         c->defects += s->label == BLEMISH_LABEL_DEFECT;
         c->masks += j->mask != NULL;
-        if (collect_map(c, j, e)) return e->status;
+        /* A defect that nobody marked says nothing of single pixels. */
+        if (c->with_pixels && (j->mask || s->label == BLEMISH_LABEL_GOOD) &&
+            pixel_ranking_add(&c->pixels, j->result.map, j->mask, e))
+            return e->status;
     }
     BlemishEvaluated evaluated = {
         .sample = {.path = s->path, .mask_path = s->mask_path, .type = s->type, .label = s->label, .split = s->split},
@@ -54,36 +42,89 @@ static BlemishStatus collect(void *user, const Judged *j, Error *e) {
     return BLEMISH_OK;
 }
 
-static BlemishStatus compute(const Collected *c, const Geometry *g, BlemishMetrics *m, Error *e) {
-    *m = (BlemishMetrics){.images = c->count,
-                          .defects = c->defects,
-                          .masks = c->masks,
-                          .p_auroc = NAN,
-                          .ap_loc = NAN,
-                          .aupro = NAN,
-                          .pixel_best_f1 = NAN,
-                          .pixel_best_f1_threshold = NAN,
-                          .seconds_per_image = c->seconds / (double)c->seen};
+static BlemishStatus compute_scores(const Collected *c, BlemishMetrics *m, BlemishIntervals *v, Error *e) {
     if (metric_auroc(c->scores, c->labels, c->count, &m->i_auroc, e) ||
         metric_average_precision(c->scores, c->labels, c->count, &m->ap_det, e) ||
         metric_auroc(c->peaks, c->labels, c->count, &m->seg_i_auroc, e) ||
         metric_average_precision(c->peaks, c->labels, c->count, &m->seg_ap_det, e) ||
         metric_best_f1(c->scores, c->labels, c->count, &m->best_f1, &m->best_f1_threshold, e))
         return e->status;
-    if (c->masks == 0) return BLEMISH_OK;
-    PixelMetrics p;
-    if (metric_pixels((const float *const *)c->maps, (const uint8_t *const *)c->truth, c->maps_count, g->height,
-                      g->width, &p, e))
+    if (v == NULL) return BLEMISH_OK;
+    const Bootstrap b = {v->confidence, v->resamples, v->seed};
+    ScoreIntervals scores, peaks;
+    if (bootstrap_scores(&b, c->scores, c->labels, c->count, &scores, e) ||
+        bootstrap_scores(&b, c->peaks, c->labels, c->count, &peaks, e))
         return e->status;
+    v->i_auroc = scores.auroc;
+    v->ap_det = scores.ap;
+    v->best_f1 = scores.f1;
+    v->seg_i_auroc = peaks.auroc;
+    v->seg_ap_det = peaks.ap;
+    return BLEMISH_OK;
+}
+
+static BlemishStatus compute_pixels(Collected *c, BlemishMetrics *m, BlemishIntervals *v, Error *e) {
+    PixelHistograms h;
+    if (v && pixel_histograms_open(&h, &c->pixels, e)) return e->status;
+    PixelMetrics p = pixel_ranking_metrics(&c->pixels);
     m->p_auroc = p.p_auroc;
     m->ap_loc = p.ap_loc;
     m->aupro = p.aupro;
     m->pixel_best_f1 = p.best_f1;
     m->pixel_best_f1_threshold = p.best_f1_threshold;
-    return BLEMISH_OK;
+    if (v == NULL) return BLEMISH_OK;
+    const Bootstrap b = {v->confidence, v->resamples, v->seed};
+    PixelIntervals i;
+    BlemishStatus status = bootstrap_pixels(&b, &h, &p, &i, e);
+    v->p_auroc = i.p_auroc;
+    v->ap_loc = i.ap_loc;
+    v->aupro = i.aupro;
+    v->pixel_best_f1 = i.best_f1;
+    pixel_histograms_close(&h);
+    return status;
 }
 
-static BlemishStatus collected_open(Collected *c, const Manifest *manifest, BlemishSplit split, Error *e) {
+static void no_metrics(BlemishMetrics *m, BlemishIntervals *v) {
+    const BlemishInterval none = {NAN, NAN};
+    *m = (BlemishMetrics){.i_auroc = NAN,
+                          .ap_det = NAN,
+                          .seg_i_auroc = NAN,
+                          .seg_ap_det = NAN,
+                          .p_auroc = NAN,
+                          .ap_loc = NAN,
+                          .aupro = NAN,
+                          .best_f1 = NAN,
+                          .best_f1_threshold = NAN,
+                          .pixel_best_f1 = NAN,
+                          .pixel_best_f1_threshold = NAN,
+                          .seconds_per_image = NAN};
+    if (v)
+        *v = (BlemishIntervals){.confidence = v->confidence,
+                                .resamples = v->resamples,
+                                .seed = v->seed,
+                                .i_auroc = none,
+                                .ap_det = none,
+                                .seg_i_auroc = none,
+                                .seg_ap_det = none,
+                                .best_f1 = none,
+                                .p_auroc = none,
+                                .ap_loc = none,
+                                .aupro = none,
+                                .pixel_best_f1 = none};
+}
+
+static BlemishStatus compute(Collected *c, BlemishMetrics *m, BlemishIntervals *v, Error *e) {
+    no_metrics(m, v);
+    m->images = c->count;
+    m->defects = c->defects;
+    m->masks = c->masks;
+    m->seconds_per_image = c->seconds / (double)c->seen;
+    if (compute_scores(c, m, v, e)) return e->status;
+    return c->masks ? compute_pixels(c, m, v, e) : BLEMISH_OK;
+}
+
+static BlemishStatus collected_open(Collected *c, const Manifest *manifest, BlemishSplit split, const Geometry *g,
+                                    Error *e) {
     size_t known =
         count_labelled(manifest, split, BLEMISH_LABEL_GOOD) + count_labelled(manifest, split, BLEMISH_LABEL_DEFECT);
     if (known == 0)
@@ -91,43 +132,120 @@ static BlemishStatus collected_open(Collected *c, const Manifest *manifest, Blem
                          split == BLEMISH_SPLIT_TEST ? "test" : "training");
     for (size_t i = 0; i < manifest->count; i++) {
         const Sample *s = &manifest->samples[i];
-        c->pixels |= s->split == split && s->mask_path && s->label != BLEMISH_LABEL_UNKNOWN;
+        c->with_pixels |= s->split == split && s->mask_path && s->label != BLEMISH_LABEL_UNKNOWN;
     }
     c->scores = array_new(known, sizeof *c->scores, e);
     c->peaks = array_new(known, sizeof *c->peaks, e);
     c->labels = array_new(known, sizeof *c->labels, e);
-    c->maps = array_new(known, sizeof *c->maps, e);
-    c->truth = array_new(known, sizeof *c->truth, e);
-    return c->scores && c->peaks && c->labels && c->maps && c->truth ? BLEMISH_OK : e->status;
+    if (!c->scores || !c->peaks || !c->labels) return e->status;
+    return c->with_pixels ? pixel_ranking_open(&c->pixels, known, g->height, g->width, e) : BLEMISH_OK;
 }
 
 static void collected_close(Collected *c) {
-    for (size_t i = 0; i < c->maps_count; i++) {
-        array_free(c->maps[i]);
-        array_free(c->truth[i]);
-    }
+    pixel_ranking_close(&c->pixels);
     array_free(c->scores);
     array_free(c->peaks);
     array_free(c->labels);
-    array_free(c->maps);
-    array_free(c->truth);
 }
 
-BLEMISH_API BlemishStatus blemish_evaluate(BlemishSession *session, const BlemishDataset *dataset, BlemishSplit split,
-                                           BlemishMetrics *metrics, BlemishEvaluatedFn each, void *each_user,
-                                           BlemishProgressFn progress, void *progress_user) {
+static BlemishStatus check_intervals(const BlemishIntervals *v, Error *e) {
+    enum { LEAST = 100, MOST = 100000 };
+    if (!(v->confidence > 0 && v->confidence < 1))
+        return error_set(e, BLEMISH_ERROR_ARGUMENT, "confidence: found %g, expected a number between 0 and 1",
+                         v->confidence);
+    if (v->resamples < LEAST || v->resamples > MOST)
+        return error_set(e, BLEMISH_ERROR_ARGUMENT, "resamples: found %zu, expected %d to %d", v->resamples, LEAST,
+                         MOST);
+    return BLEMISH_OK;
+}
+
+static BlemishStatus evaluate(BlemishSession *session, const BlemishDataset *dataset, BlemishSplit split,
+                              BlemishMetrics *metrics, BlemishIntervals *intervals, Collected *c,
+                              BlemishProgressFn progress, void *progress_user) {
     if (session == NULL) return BLEMISH_ERROR_ARGUMENT;
     Error *e = error_begin(&session->error);
     if (!session->open) return error_set(e, BLEMISH_ERROR_ARGUMENT, "session: found one that failed to open");
     if (metrics == NULL) return error_null(e, "metrics");
     if (dataset == NULL || !dataset->open)
         return error_set(e, BLEMISH_ERROR_ARGUMENT, "data set: found none, or one that failed to open");
+    if (intervals && check_intervals(intervals, e)) return e->status;
     const Geometry *g = &session->session.model->geometry;
-    Collected c = {.map_pixels = g->height * g->width, .each = each, .each_user = each_user};
-    BlemishStatus status = collected_open(&c, &dataset->manifest, split, e);
+    BlemishStatus status = collected_open(c, &dataset->manifest, split, g, e);
     if (status == BLEMISH_OK)
-        status = judge_split(&session->session, &dataset->manifest, split, collect, &c, progress, progress_user, e);
-    if (status == BLEMISH_OK) status = compute(&c, g, metrics, e);
-    collected_close(&c);
+        status = judge_split(&session->session, &dataset->manifest, split, collect, c, progress, progress_user, e);
+    if (status == BLEMISH_OK) status = compute(c, metrics, intervals, e);
+    collected_close(c);
     return status;
+}
+
+BLEMISH_API BlemishStatus blemish_evaluate(BlemishSession *session, const BlemishDataset *dataset, BlemishSplit split,
+                                           BlemishMetrics *metrics, BlemishEvaluatedFn each, void *each_user,
+                                           BlemishProgressFn progress, void *progress_user) {
+    Collected c = {.each = each, .each_user = each_user};
+    return evaluate(session, dataset, split, metrics, NULL, &c, progress, progress_user);
+}
+
+BLEMISH_API void blemish_intervals_defaults(BlemishIntervals *intervals) {
+    if (intervals) *intervals = (BlemishIntervals){.confidence = 0.95, .resamples = 1000};
+}
+
+BLEMISH_API BlemishStatus blemish_evaluate_intervals(BlemishSession *session, const BlemishDataset *dataset,
+                                                     BlemishSplit split, BlemishMetrics *metrics,
+                                                     BlemishIntervals *intervals, BlemishEvaluatedFn each,
+                                                     void *each_user, BlemishProgressFn progress, void *progress_user) {
+    if (session && intervals == NULL) return error_null(error_begin(&session->error), "intervals");
+    Collected c = {.each = each, .each_user = each_user};
+    return evaluate(session, dataset, split, metrics, intervals, &c, progress, progress_user);
+}
+
+BLEMISH_API BlemishStatus blemish_score_intervals(const float *scores, const uint8_t *labels, size_t n,
+                                                  BlemishMetrics *metrics, BlemishIntervals *intervals, char *error) {
+    Error e = {0};
+    ScoreIntervals i;
+    if (scores == NULL || labels == NULL || metrics == NULL || intervals == NULL)
+        error_null(&e, scores == NULL ? "scores" : labels == NULL ? "labels" : metrics ? "intervals" : "metrics");
+    else if (check_intervals(intervals, &e) == BLEMISH_OK) {
+        const Bootstrap b = {intervals->confidence, intervals->resamples, intervals->seed};
+        no_metrics(metrics, intervals);
+        metrics->images = n;
+        for (size_t k = 0; k < n; k++) metrics->defects += labels[k] != 0;
+        if (metric_auroc(scores, labels, n, &metrics->i_auroc, &e) == BLEMISH_OK &&
+            metric_average_precision(scores, labels, n, &metrics->ap_det, &e) == BLEMISH_OK &&
+            metric_best_f1(scores, labels, n, &metrics->best_f1, &metrics->best_f1_threshold, &e) == BLEMISH_OK &&
+            bootstrap_scores(&b, scores, labels, n, &i, &e) == BLEMISH_OK) {
+            intervals->i_auroc = i.auroc;
+            intervals->ap_det = i.ap;
+            intervals->best_f1 = i.f1;
+        }
+    }
+    return error_report(&e, error);
+}
+
+BLEMISH_API BlemishStatus blemish_rate_interval(size_t count, size_t trials, double confidence, BlemishInterval *out) {
+    if (out == NULL || count > trials || !(confidence > 0 && confidence < 1)) return BLEMISH_ERROR_ARGUMENT;
+    *out = binomial_interval(count, trials, confidence);
+    return BLEMISH_OK;
+}
+
+BLEMISH_API size_t blemish_images_needed(double rate, double confidence) {
+    const bool within = rate > 0 && rate < 1 && confidence > 0 && confidence < 1;
+    return within ? binomial_needed(rate, confidence) : 0;
+}
+
+BLEMISH_API int blemish_too_few(size_t good, size_t defects, double rate, double confidence,
+                                char text[BLEMISH_ERROR_SIZE]) {
+    const size_t needed = blemish_images_needed(rate, confidence);
+    const bool few_good = good && good < needed, few_defects = defects && defects < needed;
+    if (text == NULL || !(few_good || few_defects)) return 0;
+    const double missed = 100 * binomial_upper(0, defects, 1 - confidence);
+    const double rejected = 100 * binomial_upper(0, good, 1 - confidence);
+    char first[128] = "", second[128] = "";
+    if (few_defects) snprintf(first, sizeof first, "up to %.3g %% of defects missed", missed);
+    if (few_good) snprintf(second, sizeof second, "up to %.3g %% of good images rejected", rejected);
+    snprintf(text, BLEMISH_ERROR_SIZE,
+             "%zu defective and %zu good images are too few: without one error they still leave room for %s%s%s "
+             "(%g %% confidence); %g %% takes %zu of each",
+             defects, good, first, few_defects && few_good ? " and " : "", second, 100 * confidence, 100 * rate,
+             needed);
+    return 1;
 }
