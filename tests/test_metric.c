@@ -1,4 +1,5 @@
 #include "metric/metric.h"
+#include "metric/ranking.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -293,6 +294,40 @@ static void adversarial_maps(void **state) {
     assert_int_equal(metric_pixels(NULL, NULL, 1, 70000, 70000, &found, &e), BLEMISH_ERROR_ARGUMENT);
 }
 
+/* Enough keys for tasks of their own, few and many distinct ones. */
+static void large_sorts_are_in_order(void **state) {
+    (void)state;
+    enum { N = 300000 };
+    Error e = {0};
+    Random r = random_new(6, 0);
+    uint32_t *keys = array_new(N, sizeof *keys, &e);
+    uint64_t *items = array_new(N, sizeof *items, &e);
+    float *scores = array_new(N, sizeof *scores, &e);
+    for (int round = 0; round < 3; round++) {
+        double before = 0, after = 0;
+        for (size_t i = 0; i < N; i++)
+            scores[i] = round == 0   ? random_float(&r)
+                        : round == 1 ? ldexpf(random_normal(&r), (int)random_below(&r, 60) - 30)
+                                     : 0.5f + 0x1p-24f * (float)random_below(&r, 3);
+        assert_true(keys_make(scores, N, keys));
+        for (size_t i = 0; i < N; i++) {
+            items[i] = item_make(keys[i], (uint32_t)i);
+            before += (double)scores[i];
+            assert_true(key_score(keys[i]) == scores[i]);
+        }
+        keys_sort(keys, N);
+        items_sort(items, N);
+        for (size_t i = 0; i < N; i++) {
+            assert_true(i == 0 || key_score(keys[i - 1]) >= key_score(keys[i]));
+            assert_int_equal(item_key(items[i]), keys[i]);
+            assert_true(scores[item_region(items[i])] == key_score(keys[i]));
+            after += (double)key_score(keys[i]);
+        }
+        assert_true(fabs(before - after) <= 1e-9 * N * fabs(before)); /* a sum of N doubles in another order */
+    }
+    array_free(keys), array_free(items), array_free(scores);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_scores_match_the_definitions),
@@ -301,6 +336,7 @@ int main(void) {
         cmocka_unit_test(scores_match_scikit_learn),
         cmocka_unit_test(random_maps_match_the_definitions),
         cmocka_unit_test(adversarial_maps),
+        cmocka_unit_test(large_sorts_are_in_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -364,8 +364,8 @@ typedef int (*BlemishEvaluatedFn)(void *user, const BlemishEvaluated *evaluated)
 
 /* Runs the session over one split of the data set. `each` and `progress` may be NULL; a non-zero return of either
  * stops with BLEMISH_ERROR_INTERRUPTED. Images of unknown label count in no metric. Errors are the session's;
- * after one, *metrics is not to be used. Where the split has masks, the maps and masks are kept until the end: about 5
- * bytes for each pixel of the network's input and image, besides what sorting them takes. */
+ * after one, *metrics is not to be used. Where the split has masks, all maps' values are kept until the end: 4 bytes for
+ * each pixel of the network's input and image, about 12 more for each defective one. */
 BLEMISH_API BlemishStatus blemish_evaluate(BlemishSession *session, const BlemishDataset *dataset, BlemishSplit split,
                                            BlemishMetrics *metrics, BlemishEvaluatedFn each, void *each_user,
                                            BlemishProgressFn progress, void *progress_user);

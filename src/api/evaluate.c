@@ -1,35 +1,20 @@
 #include "api/api.h"
-#include "metric/metric.h"
+#include "metric/pixels.h"
 
 #include <math.h>
 #include <string.h>
 
 /* What is kept of every image with a known label until the metrics are computed. */
 typedef struct Collected {
-    bool pixels; /* some image has a mask */
-    size_t map_pixels;
-    size_t count, maps_count, masks, defects, seen;
+    bool with_pixels; /* some image has a mask */
+    size_t count, masks, defects, seen;
     float *scores, *peaks;
     uint8_t *labels;
-    float **maps;
-    uint8_t **truth; /* beside maps; NULL where no pixel is defective */
+    PixelRanking pixels;
     double seconds;
     BlemishEvaluatedFn each;
     void *each_user;
 } Collected;
-
-static BlemishStatus collect_map(Collected *c, const Judged *j, Error *e) {
-    /* A defect that nobody marked says nothing of single pixels. */
-    if (!c->pixels || (j->mask == NULL && j->sample->label == BLEMISH_LABEL_DEFECT)) return BLEMISH_OK;
-    float *map = array_new(c->map_pixels, sizeof *map, e);
-    uint8_t *truth = j->mask ? array_new(c->map_pixels, sizeof *truth, e) : NULL;
-    c->maps[c->maps_count] = map;
-    c->truth[c->maps_count++] = truth;
-    if (map == NULL || (j->mask && truth == NULL)) return e->status;
-    memcpy(map, j->result.map, c->map_pixels * sizeof *map);
-    if (truth) memcpy(truth, j->mask, c->map_pixels * sizeof *truth);
-    return BLEMISH_OK;
-}
 
 static BlemishStatus collect(void *user, const Judged *j, Error *e) {
     Collected *c = user;
@@ -42,7 +27,10 @@ static BlemishStatus collect(void *user, const Judged *j, Error *e) {
         c->labels[c->count++] = s->label == BLEMISH_LABEL_DEFECT;
         c->defects += s->label == BLEMISH_LABEL_DEFECT;
         c->masks += j->mask != NULL;
-        if (collect_map(c, j, e)) return e->status;
+        /* A defect that nobody marked says nothing of single pixels. */
+        if (c->with_pixels && (j->mask || s->label == BLEMISH_LABEL_GOOD) &&
+            pixel_ranking_add(&c->pixels, j->result.map, j->mask, e))
+            return e->status;
     }
     BlemishEvaluated evaluated = {
         .sample = {.path = s->path, .mask_path = s->mask_path, .type = s->type, .label = s->label, .split = s->split},
@@ -54,7 +42,7 @@ static BlemishStatus collect(void *user, const Judged *j, Error *e) {
     return BLEMISH_OK;
 }
 
-static BlemishStatus compute(const Collected *c, const Geometry *g, BlemishMetrics *m, Error *e) {
+static BlemishStatus compute(Collected *c, BlemishMetrics *m, Error *e) {
     *m = (BlemishMetrics){.images = c->count,
                           .defects = c->defects,
                           .masks = c->masks,
@@ -71,10 +59,7 @@ static BlemishStatus compute(const Collected *c, const Geometry *g, BlemishMetri
         metric_best_f1(c->scores, c->labels, c->count, &m->best_f1, &m->best_f1_threshold, e))
         return e->status;
     if (c->masks == 0) return BLEMISH_OK;
-    PixelMetrics p;
-    if (metric_pixels((const float *const *)c->maps, (const uint8_t *const *)c->truth, c->maps_count, g->height,
-                      g->width, &p, e))
-        return e->status;
+    PixelMetrics p = pixel_ranking_metrics(&c->pixels);
     m->p_auroc = p.p_auroc;
     m->ap_loc = p.ap_loc;
     m->aupro = p.aupro;
@@ -83,7 +68,8 @@ static BlemishStatus compute(const Collected *c, const Geometry *g, BlemishMetri
     return BLEMISH_OK;
 }
 
-static BlemishStatus collected_open(Collected *c, const Manifest *manifest, BlemishSplit split, Error *e) {
+static BlemishStatus collected_open(Collected *c, const Manifest *manifest, BlemishSplit split, const Geometry *g,
+                                    Error *e) {
     size_t known =
         count_labelled(manifest, split, BLEMISH_LABEL_GOOD) + count_labelled(manifest, split, BLEMISH_LABEL_DEFECT);
     if (known == 0)
@@ -91,26 +77,20 @@ static BlemishStatus collected_open(Collected *c, const Manifest *manifest, Blem
                          split == BLEMISH_SPLIT_TEST ? "test" : "training");
     for (size_t i = 0; i < manifest->count; i++) {
         const Sample *s = &manifest->samples[i];
-        c->pixels |= s->split == split && s->mask_path && s->label != BLEMISH_LABEL_UNKNOWN;
+        c->with_pixels |= s->split == split && s->mask_path && s->label != BLEMISH_LABEL_UNKNOWN;
     }
     c->scores = array_new(known, sizeof *c->scores, e);
     c->peaks = array_new(known, sizeof *c->peaks, e);
     c->labels = array_new(known, sizeof *c->labels, e);
-    c->maps = array_new(known, sizeof *c->maps, e);
-    c->truth = array_new(known, sizeof *c->truth, e);
-    return c->scores && c->peaks && c->labels && c->maps && c->truth ? BLEMISH_OK : e->status;
+    if (!c->scores || !c->peaks || !c->labels) return e->status;
+    return c->with_pixels ? pixel_ranking_open(&c->pixels, known, g->height, g->width, e) : BLEMISH_OK;
 }
 
 static void collected_close(Collected *c) {
-    for (size_t i = 0; i < c->maps_count; i++) {
-        array_free(c->maps[i]);
-        array_free(c->truth[i]);
-    }
+    pixel_ranking_close(&c->pixels);
     array_free(c->scores);
     array_free(c->peaks);
     array_free(c->labels);
-    array_free(c->maps);
-    array_free(c->truth);
 }
 
 BLEMISH_API BlemishStatus blemish_evaluate(BlemishSession *session, const BlemishDataset *dataset, BlemishSplit split,
@@ -123,11 +103,11 @@ BLEMISH_API BlemishStatus blemish_evaluate(BlemishSession *session, const Blemis
     if (dataset == NULL || !dataset->open)
         return error_set(e, BLEMISH_ERROR_ARGUMENT, "data set: found none, or one that failed to open");
     const Geometry *g = &session->session.model->geometry;
-    Collected c = {.map_pixels = g->height * g->width, .each = each, .each_user = each_user};
-    BlemishStatus status = collected_open(&c, &dataset->manifest, split, e);
+    Collected c = {.each = each, .each_user = each_user};
+    BlemishStatus status = collected_open(&c, &dataset->manifest, split, g, e);
     if (status == BLEMISH_OK)
         status = judge_split(&session->session, &dataset->manifest, split, collect, &c, progress, progress_user, e);
-    if (status == BLEMISH_OK) status = compute(&c, g, metrics, e);
+    if (status == BLEMISH_OK) status = compute(&c, metrics, e);
     collected_close(&c);
     return status;
 }
