@@ -36,6 +36,7 @@ static BlemishStatus collect(void *user, const Judged *j, Error *e) {
         .sample = {.path = s->path, .mask_path = s->mask_path, .type = s->type, .label = s->label, .split = s->split},
         .image = j->image,
         .mask = j->mask,
+        .defect_area = j->defect_area,
         .result = j->result};
     if (c->each && c->each(c->each_user, &evaluated))
         return error_set(e, BLEMISH_ERROR_INTERRUPTED, "evaluation: stopped by the caller at %s", s->path);
@@ -66,6 +67,12 @@ static BlemishStatus compute(Collected *c, BlemishMetrics *m, Error *e) {
     m->pixel_best_f1 = p.best_f1;
     m->pixel_best_f1_threshold = p.best_f1_threshold;
     return BLEMISH_OK;
+}
+
+/* After compute: the pixels are sorted then. */
+static BlemishStatus draw_curves(const Collected *c, Curve curves[BLEMISH_CURVES], Error *e) {
+    if (curve_scores(&curves[BLEMISH_CURVE_IMAGES], c->scores, c->labels, c->count, e)) return e->status;
+    return c->masks ? curve_pixels(&curves[BLEMISH_CURVE_PIXELS], &c->pixels, e) : BLEMISH_OK;
 }
 
 static BlemishStatus collected_open(Collected *c, const Manifest *manifest, BlemishSplit split, const Geometry *g,
@@ -104,10 +111,19 @@ BLEMISH_API BlemishStatus blemish_evaluate(BlemishSession *session, const Blemis
         return error_set(e, BLEMISH_ERROR_ARGUMENT, "data set: found none, or one that failed to open");
     const Geometry *g = &session->session.model->geometry;
     Collected c = {.each = each, .each_user = each_user};
+    for (int i = 0; i < BLEMISH_CURVES; i++) curve_close(&session->curves[i]);
     BlemishStatus status = collected_open(&c, &dataset->manifest, split, g, e);
     if (status == BLEMISH_OK)
         status = judge_split(&session->session, &dataset->manifest, split, collect, &c, progress, progress_user, e);
     if (status == BLEMISH_OK) status = compute(&c, metrics, e);
+    if (status == BLEMISH_OK) status = draw_curves(&c, session->curves, e);
     collected_close(&c);
     return status;
+}
+
+BLEMISH_API size_t blemish_session_curve(const BlemishSession *session, BlemishCurveKind kind,
+                                         const BlemishCurvePoint **points) {
+    const bool known = session && (unsigned)kind < BLEMISH_CURVES;
+    if (points) *points = known ? session->curves[kind].points : NULL;
+    return known && points ? session->curves[kind].count : 0;
 }
