@@ -301,6 +301,9 @@ BLEMISH_API BlemishStatus blemish_dataset_check(BlemishDataset *dataset, Blemish
  * counted. */
 BLEMISH_API BlemishStatus blemish_dataset_resized_masks(BlemishDataset *dataset, BlemishSplit split, size_t *count,
                                                         size_t *first);
+/* sha256, in hexadecimal, of every image's name below their common folder, label, split, content and mask: what a
+ * trained model keeps of its data. Reads every file. */
+BLEMISH_API BlemishStatus blemish_dataset_fingerprint(BlemishDataset *dataset, char hex[65]);
 BLEMISH_API const char *blemish_dataset_error(const BlemishDataset *dataset);
 BLEMISH_API void blemish_dataset_close(BlemishDataset *dataset);
 
@@ -402,7 +405,8 @@ typedef struct BlemishMetrics {
 typedef struct BlemishEvaluated {
     BlemishSample sample;
     BlemishImage image;
-    const uint8_t *mask; /* 0 or 1 at the network's input size, NULL without a mask */
+    const uint8_t *mask; /* 0 or 1 at the network's input size, NULL without a mask or where it is too small to show */
+    double defect_area;  /* part of the image that the mask marks, at the mask's own size; NaN without a mask */
     BlemishResult result;
 } BlemishEvaluated;
 typedef int (*BlemishEvaluatedFn)(void *user, const BlemishEvaluated *evaluated);
@@ -452,8 +456,39 @@ BLEMISH_API size_t blemish_images_needed(double rate, double confidence);
 BLEMISH_API int blemish_too_few(size_t good, size_t defects, double rate, double confidence,
                                 char text[BLEMISH_ERROR_SIZE]);
 
+/* What a threshold does: everything at or above it counts as defective. */
+typedef struct BlemishCurvePoint {
+    float threshold;
+    double fpr, recall, precision; /* of images, or of pixels */
+    double overlap;                /* of pixels: mean over the marked regions of the part found; else 0 */
+} BlemishCurvePoint;
+
+typedef enum BlemishCurveKind { BLEMISH_CURVE_IMAGES, BLEMISH_CURVE_PIXELS, BLEMISH_CURVES } BlemishCurveKind;
+
+/* The points that plots of the session's last evaluation are drawn from, the highest threshold first, and their
+ * number: 0 where the images define no curve (a single class, no masks). Each point is exact, at a score or map value
+ * that occurs; those left out differ from the one before them by 1/512 or less in every quantity (1/1024 in fpr). They
+ * belong to the session until its next evaluation or close. */
+BLEMISH_API size_t blemish_session_curve(const BlemishSession *session, BlemishCurveKind kind,
+                                         const BlemishCurvePoint **points);
 /* Writes metrics into the model's header (blemish_model_save keeps them). */
 BLEMISH_API BlemishStatus blemish_model_set_metrics(BlemishModel *model, const BlemishMetrics *metrics);
+
+/* One image's pictures for a report. */
+typedef enum BlemishPictureKind {
+    BLEMISH_PICTURE_IMAGE,   /* JPEG, the image */
+    BLEMISH_PICTURE_TRUTH,   /* PNG, the mask in white on black */
+    BLEMISH_PICTURE_OUTLINE, /* PNG, the mask's outline in white, else transparent: to be laid over the image */
+    /* PNG of 8 bits with a palette, whose entry i is the colour of the map value i / 255, the more opaque the larger:
+     * to be laid over the image, or over black. Masks and maps have the map's shape, not the image's. */
+    BLEMISH_PICTURE_MAP,
+    BLEMISH_PICTURES
+} BlemishPictureKind;
+/* Encodes one of them, no side longer than `side` (16 to 4096 pixels, nothing is enlarged): *size bytes at *bytes, the
+ * caller's, freed by blemish_bytes_free. NULL and OK for truth and outline of an image without a mask. */
+BLEMISH_API BlemishStatus blemish_picture(const BlemishEvaluated *evaluated, BlemishPictureKind kind, size_t side,
+                                          uint8_t **bytes, size_t *size, char *error);
+BLEMISH_API void blemish_bytes_free(uint8_t *bytes);
 
 /* A picture of many results: one row of image, ground truth and overlay per added image, several rows a column. */
 typedef struct BlemishGallery BlemishGallery;

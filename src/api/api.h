@@ -7,6 +7,7 @@
 
 #include "data/data.h"
 #include "infer/infer.h"
+#include "metric/curve.h"
 #include "net/model.h"
 #include "train/train.h"
 
@@ -18,6 +19,7 @@ struct BlemishModel {
 
 struct BlemishSession {
     Session session;
+    Curve curves[BLEMISH_CURVES]; /* the last evaluation's */
     bool open;
     Error error;
 };
@@ -54,7 +56,8 @@ BlemishStatus error_null(Error *e, const char *name);
 typedef struct Judged {
     const Sample *sample;
     BlemishImage image;
-    uint8_t *mask; /* 0 or 1 at the network's input size; NULL without a mask, or with an empty one */
+    uint8_t *mask;      /* 0 or 1 at the network's input size; NULL without a mask, or with an empty one */
+    double defect_area; /* part of the mask that is 1, at the mask's own size; NaN without one, or with an empty one */
     BlemishResult result;
     double seconds; /* decode to result */
 } Judged;

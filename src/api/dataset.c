@@ -63,6 +63,13 @@ BLEMISH_API BlemishStatus blemish_dataset_resized_masks(BlemishDataset *d, Blemi
     return manifest_resized_masks(&d->manifest, split, count, first, e);
 }
 
+BLEMISH_API BlemishStatus blemish_dataset_fingerprint(BlemishDataset *d, char hex[65]) {
+    if (d == NULL) return BLEMISH_ERROR_ARGUMENT;
+    Error *e = error_begin(&d->error);
+    if (!d->open) return error_set(e, BLEMISH_ERROR_ARGUMENT, "data set: found one that failed to open");
+    return hex ? manifest_fingerprint(&d->manifest, hex, e) : error_null(e, "hex");
+}
+
 BLEMISH_API const char *blemish_dataset_error(const BlemishDataset *d) {
     return d ? d->error.text : "out of memory";
 }

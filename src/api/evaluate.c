@@ -36,6 +36,7 @@ static BlemishStatus collect(void *user, const Judged *j, Error *e) {
         .sample = {.path = s->path, .mask_path = s->mask_path, .type = s->type, .label = s->label, .split = s->split},
         .image = j->image,
         .mask = j->mask,
+        .defect_area = j->defect_area,
         .result = j->result};
     if (c->each && c->each(c->each_user, &evaluated))
         return error_set(e, BLEMISH_ERROR_INTERRUPTED, "evaluation: stopped by the caller at %s", s->path);
@@ -123,6 +124,12 @@ static BlemishStatus compute(Collected *c, BlemishMetrics *m, BlemishIntervals *
     return c->masks ? compute_pixels(c, m, v, e) : BLEMISH_OK;
 }
 
+/* After compute: the pixels are sorted then. */
+static BlemishStatus draw_curves(const Collected *c, Curve curves[BLEMISH_CURVES], Error *e) {
+    if (curve_scores(&curves[BLEMISH_CURVE_IMAGES], c->scores, c->labels, c->count, e)) return e->status;
+    return c->masks ? curve_pixels(&curves[BLEMISH_CURVE_PIXELS], &c->pixels, e) : BLEMISH_OK;
+}
+
 static BlemishStatus collected_open(Collected *c, const Manifest *manifest, BlemishSplit split, const Geometry *g,
                                     Error *e) {
     size_t known =
@@ -170,10 +177,12 @@ static BlemishStatus evaluate(BlemishSession *session, const BlemishDataset *dat
         return error_set(e, BLEMISH_ERROR_ARGUMENT, "data set: found none, or one that failed to open");
     if (intervals && check_intervals(intervals, e)) return e->status;
     const Geometry *g = &session->session.model->geometry;
+    for (int i = 0; i < BLEMISH_CURVES; i++) curve_close(&session->curves[i]);
     BlemishStatus status = collected_open(c, &dataset->manifest, split, g, e);
     if (status == BLEMISH_OK)
         status = judge_split(&session->session, &dataset->manifest, split, collect, c, progress, progress_user, e);
     if (status == BLEMISH_OK) status = compute(c, metrics, intervals, e);
+    if (status == BLEMISH_OK) status = draw_curves(c, session->curves, e);
     collected_close(c);
     return status;
 }
@@ -248,4 +257,11 @@ BLEMISH_API int blemish_too_few(size_t good, size_t defects, double rate, double
              defects, good, first, few_defects && few_good ? " and " : "", second, 100 * confidence, 100 * rate,
              needed);
     return 1;
+}
+
+BLEMISH_API size_t blemish_session_curve(const BlemishSession *session, BlemishCurveKind kind,
+                                         const BlemishCurvePoint **points) {
+    const bool known = session && (unsigned)kind < BLEMISH_CURVES;
+    if (points) *points = known ? session->curves[kind].points : NULL;
+    return known && points ? session->curves[kind].count : 0;
 }

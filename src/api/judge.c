@@ -15,6 +15,9 @@ static BlemishStatus load_mask(MaskReader *reader, Judged *j, const Geometry *g,
     if (j->sample->mask_path == NULL) return BLEMISH_OK;
     if (mask_read(reader, j->sample->mask_path, j->sample->path, &mask, e)) return e->status;
     if (mask.data == NULL) return BLEMISH_OK;
+    size_t marked = 0;
+    for (size_t i = 0; i < mask.height * mask.width; i++) marked += mask.data[i];
+    if (marked) j->defect_area = (double)marked / (double)mask.height / (double)mask.width;
     if ((j->mask = array_new(g->height * g->width, sizeof *j->mask, e)) != NULL)
         mask_resize_nearest(mask.data, mask.height, mask.width, j->mask, g->height, g->width);
     image_free(&mask);
@@ -29,7 +32,7 @@ static BlemishStatus load_mask(MaskReader *reader, Judged *j, const Geometry *g,
 
 static BlemishStatus judge(Session *session, MaskReader *reader, const Sample *sample, JudgedFn each, void *user,
                            Error *e) {
-    Judged j = {.sample = sample};
+    Judged j = {.sample = sample, .defect_area = NAN};
     double start = now_seconds();
     if (image_decode(&j.image, sample->path, e)) return e->status;
     BlemishStatus status = session_run(session, &j.image, 1, &j.result, e);

@@ -90,6 +90,7 @@ BLEMISH_API const char *blemish_session_error(const BlemishSession *s) {
 BLEMISH_API void blemish_session_close(BlemishSession *s) {
     if (s == NULL) return;
     session_close(&s->session);
+    for (int i = 0; i < BLEMISH_CURVES; i++) curve_close(&s->curves[i]);
     array_free(s);
 }
 

@@ -53,14 +53,16 @@ void draw_rectangle(BlemishImage *image, size_t x, size_t y, size_t width, size_
     fill(image, right - thickness, y, right, bottom, rgb);
 }
 
+bool mask_on_contour(const uint8_t *mask, size_t height, size_t width, size_t x, size_t y) {
+    const uint8_t *m = mask + y * width + x;
+    bool inner = x > 0 && x + 1 < width && y > 0 && y + 1 < height && m[-1] && m[1] && *(m - width) && m[width];
+    return *m && !inner;
+}
+
 void draw_contour(BlemishImage *image, const uint8_t *mask, const uint8_t rgb[3]) {
-    size_t width = image->width, height = image->height;
-    for (size_t y = 0; y < height; y++)
-        for (size_t x = 0; x < width; x++) {
-            const uint8_t *m = mask + y * width + x;
-            bool inner = x > 0 && x + 1 < width && y > 0 && y + 1 < height && m[-1] && m[1] && *(m - width) && m[width];
-            if (*m && !inner) memcpy(pixel(image, x, y), rgb, 3);
-        }
+    for (size_t y = 0; y < image->height; y++)
+        for (size_t x = 0; x < image->width; x++)
+            if (mask_on_contour(mask, image->height, image->width, x, y)) memcpy(pixel(image, x, y), rgb, 3);
 }
 
 void draw_image(BlemishImage *image, const BlemishImage *source, size_t x, size_t y) {

@@ -32,6 +32,17 @@ BlemishStatus image_orient(const BlemishImage *in, int orientation, BlemishImage
 BlemishStatus image_write_png(const BlemishImage *image, const char *path, Error *e);
 BlemishStatus image_write_tiff_f32(const float *values, size_t width, size_t height, const char *path, Error *e);
 
+/* ---- encode_memory.c: *size bytes at *bytes, the caller's, freed by free() --------------------------------- */
+typedef struct Palette {
+    size_t count; /* 1 to 256 */
+    uint8_t rgba[256][4];
+} Palette;
+/* Quality 1 to 100; colour at half resolution. */
+BlemishStatus image_encode_jpeg(const BlemishImage *image, int quality, uint8_t **bytes, size_t *size, Error *e);
+/* PNG of 8-bit indexes, all below palette->count. */
+BlemishStatus image_encode_indexed(const uint8_t *indexes, size_t width, size_t height, const Palette *palette,
+                                   uint8_t **bytes, size_t *size, Error *e);
+
 /* ---- resize.c ------------------------------------------------------------------------------------------- */
 /* Bilinear, half-pixel centres, no antialiasing (OpenCV's INTER_LINEAR), then (v / 255 - mean) / std of ImageNet:
  * out is (height, width, 3) floats. Grey images are replicated. */
@@ -79,6 +90,7 @@ void draw_heatmap(BlemishImage *image, const float *map);
 void draw_rectangle(BlemishImage *image, size_t x, size_t y, size_t width, size_t height, size_t thickness,
                     const uint8_t rgb[3]);
 /* The mask's outline: its pixels that have a side neighbour outside it or outside the picture. */
+bool mask_on_contour(const uint8_t *mask, size_t height, size_t width, size_t x, size_t y);
 void draw_contour(BlemishImage *image, const uint8_t *mask, const uint8_t rgb[3]);
 /* Copies `source` (grey or RGB) into `image` at (x, y), clipped. */
 void draw_image(BlemishImage *image, const BlemishImage *source, size_t x, size_t y);

@@ -79,6 +79,12 @@ void session_close(Session *s);
 BlemishStatus overlay_draw(BlemishImage *out, const BlemishImage *image, const float *map, const Regions *regions,
                            Error *e);
 
+/* ---- picture.c ------------------------------------------------------------------------------------------- */
+
+/* As blemish_picture says. *bytes is freed by free(). */
+BlemishStatus picture_encode(const BlemishEvaluated *v, BlemishPictureKind kind, size_t side, uint8_t **bytes,
+                             size_t *size, Error *e);
+
 /* ---- gallery.c ------------------------------------------------------------------------------------------- */
 
 /* Rows of three tiles: image, ground truth, heat map with the ground truth's outline, framed green where the verdict
