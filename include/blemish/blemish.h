@@ -413,8 +413,8 @@ typedef int (*BlemishEvaluatedFn)(void *user, const BlemishEvaluated *evaluated)
 
 /* Runs the session over one split of the data set. `each` and `progress` may be NULL; a non-zero return of either
  * stops with BLEMISH_ERROR_INTERRUPTED. Images of unknown label count in no metric. Errors are the session's;
- * after one, *metrics is not to be used. Where the split has masks, all maps' values are kept until the end: 4 bytes for
- * each pixel of the network's input and image, about 12 more for each defective one. */
+ * after one, *metrics is not to be used. Where the split has masks, all maps' values are kept until the end: 4 bytes
+ * for each pixel of the network's input and image, about 12 more for each defective one. */
 BLEMISH_API BlemishStatus blemish_evaluate(BlemishSession *session, const BlemishDataset *dataset, BlemishSplit split,
                                            BlemishMetrics *metrics, BlemishEvaluatedFn each, void *each_user,
                                            BlemishProgressFn progress, void *progress_user);
@@ -441,8 +441,8 @@ BLEMISH_API BlemishStatus blemish_evaluate_intervals(BlemishSession *session, co
                                                      BlemishSplit split, BlemishMetrics *metrics,
                                                      BlemishIntervals *intervals, BlemishEvaluatedFn each,
                                                      void *each_user, BlemishProgressFn progress, void *progress_user);
-/* Fills i_auroc, ap_det and best_f1, with these metrics in metrics, from n scores and their labels of 0 and 1. The other
- * metrics and intervals become NaN. */
+/* Fills i_auroc, ap_det and best_f1, with these metrics in metrics, from n scores and their labels of 0 and 1. The
+ * other metrics and intervals become NaN. */
 BLEMISH_API BlemishStatus blemish_score_intervals(const float *scores, const uint8_t *labels, size_t n,
                                                   BlemishMetrics *metrics, BlemishIntervals *intervals, char *error);
 /* Clopper and Pearson's exact interval of a rate of which `count` of `trials` were seen, each bound at half of
@@ -480,7 +480,7 @@ typedef enum BlemishPictureKind {
     BLEMISH_PICTURE_TRUTH,   /* PNG, the mask in white on black */
     BLEMISH_PICTURE_OUTLINE, /* PNG, the mask's outline in white, else transparent: to be laid over the image */
     /* PNG of 8 bits with a palette, whose entry i is the colour of the map value i / 255, the more opaque the larger:
-     * to be laid over the image, or over black. Masks and maps have the map's shape, not the image's. */
+     * to be laid over the image, or over white. Masks and maps have the map's shape, not the image's. */
     BLEMISH_PICTURE_MAP,
     BLEMISH_PICTURES
 } BlemishPictureKind;

@@ -2,7 +2,12 @@
 file(GLOB CLI_SOURCES CONFIGURE_DEPENDS src/cli/*.c)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
 find_package(Threads REQUIRED)
-add_executable(blemish ${CLI_SOURCES})
+set(REPORT_PAGE ${CMAKE_CURRENT_BINARY_DIR}/report_template.c)
+set(REPORT_PARTS ${CMAKE_SOURCE_DIR}/src/cli/report)
+add_custom_command(OUTPUT ${REPORT_PAGE} VERBATIM
+  DEPENDS cmake/embed.cmake ${REPORT_PARTS}/page.html ${REPORT_PARTS}/page.css ${REPORT_PARTS}/page.js
+  COMMAND ${CMAKE_COMMAND} -DFOLDER=${REPORT_PARTS} -DOUT=${REPORT_PAGE} -P ${CMAKE_SOURCE_DIR}/cmake/embed.cmake)
+add_executable(blemish ${CLI_SOURCES} ${REPORT_PAGE})
 target_link_libraries(blemish PRIVATE options library PkgConfig::JANSSON Threads::Threads m)
 set_target_properties(blemish PROPERTIES
   INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}") # the installed command finds its library under any prefix

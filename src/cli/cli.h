@@ -189,6 +189,10 @@ json_t *json_text(const char *text);
 json_t *json_number(double value);
 json_t *json_metrics(const BlemishMetrics *metrics);
 
+enum { JSON_DIGITS = 9 }; /* read back to the same float */
+
+/* Writes value over several lines; its reference stays the caller's. */
+bool json_write_pretty(FILE *out, const json_t *value);
 /* Writes value on one line, takes its reference. False (nothing printed) when value is NULL or the stream fails. */
 bool json_write_line(FILE *out, json_t *value);
 /* The same over several lines, for one object on stdout; returns the exit code, failures are printed. */

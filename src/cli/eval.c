@@ -1,12 +1,13 @@
-#include "cli.h"
+#include "report.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 typedef struct Values {
     DataOptions data;
-    const char *split, *csv, *gallery, *precision;
-    uint64_t gallery_images, threads;
+    const char *model, *split, *csv, *gallery, *report, *precision;
+    uint64_t gallery_images, report_images, threads;
+    double cost_escape, cost_false_alarm;
     bool json, quiet;
 } Values;
 
@@ -38,6 +39,29 @@ static const Option options[] = {
      .offset = offsetof(Values, gallery_images),
      .least = 1,
      .most = 1000},
+    {.name = "report",
+     .argument = "DIR",
+     .help = "write report.html, one page with curves, pictures and a threshold to move, with the same as report.json "
+             "and predictions.csv",
+     .kind = OPTION_TEXT,
+     .offset = offsetof(Values, report)},
+    {.name = "report-images",
+     .argument = "N",
+     .initial = "100",
+     .help = "images in it, the hardest first; each adds about 50 KiB",
+     .kind = OPTION_WHOLE,
+     .offset = offsetof(Values, report_images),
+     .most = 2000},
+    {.name = "cost-escape",
+     .argument = "X",
+     .help = "price of a missed defect, for the report",
+     .kind = OPTION_NUMBER,
+     .offset = offsetof(Values, cost_escape)},
+    {.name = "cost-false-alarm",
+     .argument = "X",
+     .help = "price of a rejected good image, for the report",
+     .kind = OPTION_NUMBER,
+     .offset = offsetof(Values, cost_false_alarm)},
     THREADS_OPTION(Values),
     PRECISION_OPTION(Values),
     QUIET_OPTION(Values),
@@ -52,7 +76,8 @@ typedef struct Run {
     BlemishGallery *gallery;
     BlemishLabel gallery_label; /* defective images, or good ones where there is no defect */
     size_t gallery_seen, gallery_total, gallery_images;
-    bool failed; /* a callback failed and printed why */
+    Report *report; /* NULL where none is asked for */
+    bool failed;    /* a callback failed and printed why */
 } Run;
 
 static void csv_row(FILE *out, const BlemishEvaluated *e) {
@@ -68,6 +93,7 @@ static int each_image(void *user, const BlemishEvaluated *e) {
     Run *run = user;
     if (e->sample.label != BLEMISH_LABEL_UNKNOWN) run->verdicts[e->sample.label][e->result.defect != 0]++;
     if (run->csv) csv_row(run->csv, e);
+    if (run->report && !report_add(run->report, e)) run->failed = true;
     if (run->gallery && e->sample.label == run->gallery_label) {
         // Bresenham's rule: every (total / images)-th one, so that all defect types of the sorted data set appear.
         size_t i = run->gallery_seen++, images = run->gallery_images, total = run->gallery_total;
@@ -133,20 +159,37 @@ static int report(const Run *run, const BlemishMetrics *metrics, const BlemishMo
     return EXIT_OK;
 }
 
+static int open_report(Report *made, const Values *values, const BlemishModelInfo *info) {
+    const ReportSettings settings = {.folder = values->report,
+                                     .model_path = values->model,
+                                     .split = values->split,
+                                     .data = &values->data,
+                                     .images = values->report_images,
+                                     .cost_escape = values->cost_escape,
+                                     .cost_false_alarm = values->cost_false_alarm};
+    return report_open(made, &settings, info);
+}
+
 static int evaluate(const Values *values, const BlemishModel *model, BlemishDataset *dataset) {
     BlemishSplit split = strcmp(values->split, "test") ? BLEMISH_SPLIT_TRAIN : BLEMISH_SPLIT_TEST;
     BlemishMetrics metrics;
+    BlemishIntervals intervals;
     BlemishModelInfo info = blemish_model_info(model);
     ProgressBar bar;
-    Run run = {0};
+    Report made = {0};
+    Run run = {.report = values->report ? &made : NULL};
     if (!values->quiet && !data_say_resized(dataset, split)) return EXIT_FAILED;
+    blemish_intervals_defaults(&intervals);
     progress_start(&bar, values->quiet);
     stop_on_signals();
     BlemishSession *session = session_open(model, values->threads, values->precision);
     int code = session ? run_open(&run, values, dataset, split) : EXIT_FAILED;
+    if (!code && run.report) code = open_report(&made, values, &info);
     if (!code) {
         BlemishStatus status =
-            blemish_evaluate(session, dataset, split, &metrics, each_image, &run, progress_show, &bar);
+            run.report ? blemish_evaluate_intervals(session, dataset, split, &metrics, &intervals, each_image, &run,
+                                                    progress_show, &bar)
+                       : blemish_evaluate(session, dataset, split, &metrics, each_image, &run, progress_show, &bar);
         progress_end(&bar);
         if (run.failed) {
             code = EXIT_FAILED;
@@ -160,7 +203,9 @@ static int evaluate(const Values *values, const BlemishModel *model, BlemishData
     if (!code && values->gallery && blemish_gallery_write(run.gallery, values->gallery)) {
         code = fail("%s", blemish_gallery_error(run.gallery));
     }
+    if (!code && run.report) code = report_write(&made, &metrics, &intervals, session, dataset);
     if (!code) code = report(&run, &metrics, &info, values->json);
+    report_close(&made);
     run_close(&run);
     blemish_session_close(session);
     return code;
@@ -171,7 +216,8 @@ static int run(int argc, char **argv) {
     size_t count;
     int code = options_parse(&command_eval, argc, argv, &values, &count);
     if (code >= 0) return code;
-    BlemishModel *model = model_open(argv[0]);
+    values.model = argv[0];
+    BlemishModel *model = model_open(values.model);
     BlemishDataset *dataset = model ? data_open(&values.data) : NULL;
     code = dataset ? evaluate(&values, model, dataset) : EXIT_FAILED;
     blemish_dataset_close(dataset);
@@ -189,9 +235,11 @@ const Command command_eval = {
         "Runs the model over one split of a data set and prints exact image and pixel metrics: AUROC, average "
         "precision, AUPRO, the best F1 with its threshold, and the verdicts at the model's own threshold. A "
         "dash (null in JSON) stands where the images cannot define a metric.\n\n"
+        "--report makes DIR where there is none and replaces these three files in it.\n\n"
         "The files appear when the whole split is evaluated; Ctrl-C (SIGINT or SIGTERM) ends with exit status 1 and "
         "writes none.",
-    .example = "blemish eval tiles.blemish --data magnetic-tile --csv scores.csv --gallery tiles.png",
+    .example = "blemish eval tiles.blemish --data magnetic-tile --csv scores.csv --gallery tiles.png\n"
+               "blemish eval tiles.blemish --data magnetic-tile --report tiles --cost-escape 500 --cost-false-alarm 4",
     OPTIONS(options),
     .run = run,
 };

@@ -1,6 +1,7 @@
 #include "options.h"
 
 #include <errno.h>
+#include <float.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -104,11 +105,11 @@ static bool parse_size(const char *text, ImageSize *out) {
     return true;
 }
 
-static bool parse_fraction(const char *text, double *out) {
+static bool parse_number(const char *text, double most, double *out) {
     char *end;
     if ((*text < '0' || *text > '9') && *text != '.') return false; // no "nan", no "inf"
     double value = strtod(text, &end);
-    if (*end || !(value >= 0 && value <= 1)) return false;
+    if (*end || !(value >= 0 && value <= most)) return false;
     *out = value;
     return true;
 }
@@ -140,7 +141,9 @@ static const char *store_value(const Option *option, const char *text, void *tar
                  (unsigned long long)option->most);
         return expected;
     case OPTION_FRACTION:
-        return parse_fraction(text, target) ? NULL : "a number from 0 to 1";
+        return parse_number(text, 1, target) ? NULL : "a number from 0 to 1";
+    case OPTION_NUMBER:
+        return parse_number(text, DBL_MAX, target) ? NULL : "a number of 0 or more";
     case OPTION_SIZE:
         return parse_size(text, target) ? NULL : "a size N or HEIGHTxWIDTH in pixels";
     case OPTION_LIST:
@@ -159,7 +162,7 @@ static void store_defaults(const Command *command, void *values) {
         void *target = (char *)values + option->offset;
         if (option->initial) {
             store_value(option, option->initial, target, expected);
-        } else if (option->kind == OPTION_FRACTION) {
+        } else if (option->kind == OPTION_FRACTION || option->kind == OPTION_NUMBER) {
             *(double *)target = NAN;
         } else if (option->kind == OPTION_WHOLE) {
             *(uint64_t *)target = UINT64_MAX;

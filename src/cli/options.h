@@ -26,6 +26,7 @@ typedef enum OptionKind {
     OPTION_CHOICE,   /* const char *, one of the words of `argument` ("test|train") */
     OPTION_WHOLE,    /* uint64_t, least to most; UINT64_MAX without a default */
     OPTION_FRACTION, /* double in [0, 1]; NaN without a default */
+    OPTION_NUMBER,   /* double, finite, 0 or more; NaN without a default */
     OPTION_SIZE,     /* ImageSize, from N or HxW; 0 x 0 without a default */
     OPTION_LIST      /* OptionList; the option may be repeated */
 } OptionKind;

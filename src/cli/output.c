@@ -54,7 +54,9 @@ json_t *json_metrics(const BlemishMetrics *m) {
                      json_number(m->pixel_best_f1_threshold), "seconds_per_image", json_number(m->seconds_per_image));
 }
 
-enum { JSON_DIGITS = 9 }; // read back to the same float
+bool json_write_pretty(FILE *out, const json_t *value) {
+    return !json_dumpf(value, out, JSON_INDENT(2) | JSON_REAL_PRECISION(JSON_DIGITS)) && fputc('\n', out) != EOF;
+}
 
 bool json_write_line(FILE *out, json_t *value) {
     bool written = value && !json_dumpf(value, out, JSON_COMPACT | JSON_REAL_PRECISION(JSON_DIGITS));
@@ -64,9 +66,8 @@ bool json_write_line(FILE *out, json_t *value) {
 
 int json_print(json_t *value) {
     if (!value) return fail("memory is short");
-    bool written = !json_dumpf(value, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(JSON_DIGITS));
+    bool written = json_write_pretty(stdout, value);
     json_decref(value);
-    fputc('\n', stdout);
     return written || ferror(stdout) ? EXIT_OK : fail("memory is short"); // main reports a failed stdout
 }
 
