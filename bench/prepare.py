@@ -127,10 +127,12 @@ def prepare(a, quantising):
     a.calibration = made(images + "/train.npy", lambda out: make_pixels(images, "train", out))
     a.model_fp32 = a.model or made(path(".blemish"), lambda out: run(
         sys.executable, os.path.join(HERE, "contenders.py"), a.library, a.backbone, str(a.size), out))
-    a.onnx = made(path("-%d.onnx" % a.batch), lambda out: run(
-        sys.executable, "-W", "ignore", os.path.join(HERE, "graph.py"), out, "--reference", a.reference, "--backbone",
-        a.backbone, "--size", str(a.size), "--batch", str(a.batch), *(["--model", a.model] if a.model else [])))
-    a.model_int8 = a.onnx_int8 = a.openvino_int8 = None
+    a.onnx = a.model_int8 = a.onnx_int8 = a.openvino_int8 = None
+    if any(not c.startswith(("blemish", "pytorch")) for c in a.contenders):
+        a.onnx = made(path("-%d.onnx" % a.batch), lambda out: run(
+            sys.executable, "-W", "ignore", os.path.join(HERE, "graph.py"), out, "--reference", a.reference,
+            "--backbone", a.backbone, "--size", str(a.size), "--batch", str(a.batch),
+            *(["--model", a.model] if a.model else [])))
     if "blemish-int8" in a.contenders:
         if subprocess.run([a.command, "quantize", "--help"], capture_output=True).returncode:
             say("peers: blemish-int8 is left out: this build has no 'blemish quantize'")
