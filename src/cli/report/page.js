@@ -10,7 +10,7 @@ function fill(element, attributes, children) {
     if (key.startsWith('on')) element.addEventListener(key.slice(2), value);
     else if (value !== null && value !== undefined && value !== false) element.setAttribute(key, value === true ? '' : value);
   }
-  element.append(...children.flat().filter(c => c !== null && c !== undefined));
+  element.append(...children.flat(2).filter(c => c !== null && c !== undefined));
   return element;
 }
 const html = (name, attributes, ...children) => fill(document.createElement(name), attributes, children);
