@@ -196,6 +196,11 @@ json profile.json '[s["stage"] for s in v["profile"]["stages"]] == ["preprocess"
     "head mixes", "lift and heads", "smooth"] and all(s["ms"] > 0 for s in v["profile"]["stages"]) and
     v["profile"]["peak"]["fp32_gmac_per_s"] > 0 and v["profile"]["peak"]["gb_per_s"] > 0 and
     v["gmac"] <= sum(s["gmac"] for s in v["profile"]["stages"]) < 1.5 * v["gmac"]'
+bf16=(bench --backbone resnet18 --size 64 --runs 1 --warmup 0 --precision bf16)
+if grep -qE "avx512_bf16|amx_bf16" /proc/cpuinfo 2>/dev/null; then
+    expect 0 "${bf16[@]}"
+    grep -q "threads, bf16$" out || fail "bench --precision bf16: $(cat out)"
+fi
 
 recipe=(--data data --backbone resnet18 --weights "$weights" --size 64 --batch 4 --set hidden=64 --threads 1)
 echo "train"

@@ -98,77 +98,6 @@ static void convolutions_match_their_definition(void **state) {
     engine_close(engine);
 }
 
-/* Rounds to bfloat16 in place, and returns the same as bfloat16; malloc-owned. */
-static uint16_t *round_bf16(float *values, size_t n) {
-    uint16_t *rounded = malloc(n * sizeof *rounded);
-    assert_non_null(rounded);
-    kernels()->to_bf16(values, n, rounded);
-    kernels()->from_bf16(rounded, n, values);
-    return rounded;
-}
-
-static void check_conv_bf16(Engine *engine, Random *r, const ConvShape *s, bool with_bias) {
-    const size_t oh = conv_out_size(s->height, s->kernel, s->stride, s->padding);
-    const size_t ow = conv_out_size(s->width, s->kernel, s->stride, s->padding), n = s->batch * oh * ow * s->out;
-    const size_t inputs = s->batch * s->height * s->width * s->in, weights = s->out * s->in * s->kernel * s->kernel;
-    float *src = random_floats(r, inputs), *before = random_floats(r, n), *found = copy_floats(before, n);
-    float *weight = random_floats(r, weights), *bias = random_floats(r, s->out);
-    uint16_t *src16 = round_bf16(src, inputs), *dst16 = round_bf16(before, n);
-    free(round_bf16(weight, weights));
-    Sum *want = new_sums(s->add ? before : NULL, n);
-    conv_twin(s, src, weight, with_bias ? bias : NULL, want);
-    if (s->relu) relu_twin(want, n);
-    Conv *conv;
-    Error e = {0};
-    const int outer = engine_enter(engine);
-    if (conv_open(&conv, engine, s, weight, with_bias ? bias : NULL, &e)) fail_msg("%s", e.text);
-    void *scratch = array_new(conv_scratch(conv), 1, &e);
-    void *dst = s->to == ELEMENT_BF16 ? (void *)dst16 : (void *)found;
-    assert_int_equal(conv_run(conv, src16, dst, scratch, &e), BLEMISH_OK);
-    engine_leave(outer);
-    if (s->to == ELEMENT_BF16) kernels()->from_bf16(dst16, n, found);
-    for (size_t i = 0; i < n; i++) {
-        /* What float sums explain, and for bfloat16 half a unit of its last digit. */
-        const double sums = (double)(want[i].terms + SUM_OWN_ROUNDINGS) * 0x1p-24 * want[i].size;
-        const double last = s->to == ELEMENT_BF16 ? 0x1p-8 * fabs(want[i].value) : 0;
-        assert_true(fabs((double)found[i] - want[i].value) <= sums + last);
-    }
-    conv_close(conv);
-    array_free(scratch);
-    free(src), free(before), free(found), free(weight), free(bias), free(src16), free(dst16), free(want);
-}
-
-static void bf16_convolutions_match_their_definition(void **state) {
-    (void)state;
-    static const size_t kernels_of[][3] = {{7, 2, 3}, {3, 1, 1}, {3, 2, 1}, {1, 1, 0}, {1, 2, 0}};
-    static const size_t channels[][2] = {{3, 64}, {32, 48}, {64, 128}};
-    static const size_t sizes[][3] = {{1, 9, 13}, {2, 8, 8}, {3, 1, 7}};
-    if (!engine_has_bf16()) {
-        print_message("skipped: this processor has no bfloat16 products\n");
-        skip();
-    }
-    Engine *engine = engine_new(2);
-    Random r = random_new(7, 0);
-    for (size_t i = 0; i < 5 * 3 * 3 * 8; i++) {
-        const size_t *k = kernels_of[i / 72], *c = channels[i / 24 % 3], *s = sizes[i / 8 % 3];
-        const bool add = i & 1;
-        const ConvShape shape = {.batch = s[0],
-                                 .height = s[1],
-                                 .width = s[2],
-                                 .in = c[0],
-                                 .out = c[1],
-                                 .kernel = k[0],
-                                 .stride = k[1],
-                                 .padding = k[2],
-                                 .add = add,
-                                 .relu = i & 2,
-                                 .from = ELEMENT_BF16,
-                                 .to = add || i & 4 ? ELEMENT_BF16 : ELEMENT_F32};
-        check_conv_bf16(engine, &r, &shape, i & 4);
-    }
-    engine_close(engine);
-}
-
 static void an_impossible_convolution_is_an_error(void **state) {
     (void)state;
     Engine *engine = engine_new(1);
@@ -389,7 +318,6 @@ static void the_library_has_a_version(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(convolutions_match_their_definition),
-        cmocka_unit_test(bf16_convolutions_match_their_definition),
         cmocka_unit_test(an_impossible_convolution_is_an_error),
         cmocka_unit_test(pooling_matches_its_definition),
         cmocka_unit_test(matrix_products_match_their_definition),
