@@ -333,6 +333,29 @@ json mixed.jsonl 'set(v) == {"path", "error"} or "score" in v'
 [ "$(grep -c '"error"' mixed.jsonl)" = 4 ] && [ "$(wc -l <mixed.jsonl)" = 5 ] || fail "unreadable files: $(cat mixed.jsonl)"
 [ "$(grep -c '^blemish: .*\(cut.png\|none.png\|nothing\|empty\)' err)" = 4 ] && [ "$(wc -l <err)" = 4 ] || fail "$(cat err)"
 
+# Enough images for a session per thread: the same lines in the same order, whatever is done first.
+mkdir many
+mapfile -t pictures < <(find data -name '*.png' -path '*test*' | sort)
+for ((i = 100; i < 230; i++)); do
+    case $((i % 7)) in
+    3) cp cut.png many/$i.png ;;
+    5) cp -l "${pictures[i % ${#pictures[@]}]}" many/$i.PNG ;;
+    *) cp -l "${pictures[i % ${#pictures[@]}]}" many/$i.png ;;
+    esac
+done
+expect 1 predict m.blemish many none.png many/102.png --threads 1 --maps maps1 --out one.jsonl
+cp err one.err
+for threads in 2 3 6; do
+    expect 1 predict m.blemish many none.png many/102.png --threads $threads --maps maps1 --out more.jsonl
+    if [ $threads != 6 ]; then cmp one.jsonl more.jsonl; fi # with 6 a session has two threads, which may round otherwise
+    [ "$(grep -o '"path":"[^"]*"' one.jsonl)" = "$(grep -o '"path":"[^"]*"' more.jsonl)" ] || fail "order: $(cat more.jsonl)"
+    cmp one.err err || fail "messages: $(cat err)"
+done
+[ "$(wc -l <one.jsonl)" = 132 ] && [ "$(grep -c '"error"' one.jsonl)" = "$(wc -l <one.err)" ] || fail "$(cat one.err)"
+grep -q 'maps1/102-2_map.tiff' one.jsonl || fail "the second of a name: $(tail -1 one.jsonl)"
+code=0 && "$blemish" predict m.blemish many --threads 3 >/dev/full 2>err || code=$?
+[ $code = 1 ] && [ "$(tail -1 err)" = "blemish: standard output: No space left on device" ] || fail "/dev/full: $code $(cat err)"
+
 expect 3 predict m.blemish "$good" --fail-on-defect --threshold 0
 expect 0 predict m.blemish "$good" --threshold 0
 expect 0 predict m.blemish "$good" --fail-on-defect --threshold 1
@@ -366,10 +389,16 @@ rm err
 "$blemish" eval m.blemish --data crowd --threads 1 --csv stopped.csv 2>err &
 stop err # its progress
 tail -1 err | grep -qx "blemish: interrupted; nothing is written" && [ ! -e stopped.csv ] || fail "eval: $(cat err)"
-"$blemish" predict m.blemish crowd/test/good --threads 1 --out stopped.jsonl 2>err &
-stop stopped.jsonl
-[ "$(cat err)" = "blemish: interrupted; $(wc -l <stopped.jsonl) of 5000 images are done" ] || fail "predict: $(cat err)"
-json stopped.jsonl '"score" in v'
+for threads in 1 3; do
+    rm -f stopped.jsonl
+    "$blemish" predict m.blemish crowd/test/good --threads $threads --out stopped.jsonl 2>err &
+    stop stopped.jsonl
+    [ "$(cat err)" = "blemish: interrupted; $(wc -l <stopped.jsonl) of 5000 images are done" ] || fail "predict: $(cat err)"
+    json stopped.jsonl '"score" in v'
+    diff <(find crowd/test/good -name '*.png' | LC_ALL=C sort | head -"$(wc -l <stopped.jsonl)") \
+        <(grep -o '"path":"[^"]*"' stopped.jsonl | cut -d'"' -f4) ||
+        fail "predict: an image between those that are done is missing"
+done
 
 echo "a damaged model"
 size=$(stat -c %s m.blemish)

@@ -45,7 +45,7 @@ BlemishStatus image_encode_indexed(const uint8_t *indexes, size_t width, size_t 
 
 /* ---- resize.c ------------------------------------------------------------------------------------------- */
 /* Bilinear, half-pixel centres, no antialiasing (OpenCV's INTER_LINEAR), then (v / 255 - mean) / std of ImageNet:
- * out is (height, width, 3) floats. Grey images are replicated. */
+ * out is (height, width, 3) floats. Grey images are replicated. Parallel over rows. */
 void image_to_input(const BlemishImage *image, size_t height, size_t width, float *out);
 extern const float image_mean[3], image_std[3];
 /* Bilinear (half-pixel centres) of one float plane. */

@@ -102,8 +102,10 @@ static void round_row(const float *restrict a, const float *restrict b, float we
     for (size_t i = 0; i < count; i++) out[i] = (uint8_t)(a[i] + (b[i] - a[i]) * weight + 0.5f);
 }
 
-/* Writes to exactly one of input (3 normalised floats a pixel) and pixels (the image's channels). */
-static void resample(const BlemishImage *image, size_t height, size_t width, float *input, uint8_t *pixels) {
+/* Output rows from .. end - 1, of `height`. Writes to exactly one of input (3 normalised floats a pixel) and pixels
+ * (the image's channels). */
+static void resample(const BlemishImage *image, size_t height, size_t width, size_t from, size_t end, float *input,
+                     uint8_t *pixels) {
     size_t channels = (size_t)image->channels;
     Taps taps;
     RowPair pair;
@@ -113,7 +115,7 @@ static void resample(const BlemishImage *image, size_t height, size_t width, flo
         size_t count = width - first < GROUP ? width - first : GROUP;
         taps_make(&taps, first, count, image->width, width, channels, false);
         pair.held[0] = pair.held[1] = SIZE_MAX;
-        for (size_t y = 0; y < height; y++) {
+        for (size_t y = from; y < end; y++) {
             size_t low, high;
             float weight;
             tap(y, image->height, height, false, &low, &high, &weight);
@@ -130,12 +132,15 @@ static void resample(const BlemishImage *image, size_t height, size_t width, flo
 }
 
 void image_to_input(const BlemishImage *image, size_t height, size_t width, float *out) {
-    resample(image, height, width, out, NULL);
+    enum { ROWS = 64 }; /* so many that what is worked out for the columns counts little */
+#pragma omp parallel for schedule(static)
+    for (size_t y = 0; y < height; y += ROWS)
+        resample(image, height, width, y, height - y < ROWS ? height : y + ROWS, out, NULL);
 }
 
 BlemishStatus image_resize(const BlemishImage *image, size_t width, size_t height, BlemishImage *out, Error *e) {
     if (image_new(out, width, height, image->channels, e) != BLEMISH_OK) return e->status;
-    resample(image, height, width, NULL, image_pixels(out));
+    resample(image, height, width, 0, height, NULL, image_pixels(out));
     return BLEMISH_OK;
 }
 
