@@ -104,7 +104,9 @@ static BlemishStatus finish(Session *s, size_t index, size_t slot, const Blemish
         return error_set(e, BLEMISH_ERROR_INTERNAL, "image %zu: the network's output is not finite", index);
     float map_max = smooth_run(&s->smooth, s->logits, map);
     score = s->model->heads.map_score ? map_max : 1.0f / (1.0f + expf(-score));
+    score = calibration_value(&s->model->calibration, score, map_max);
     *result = (BlemishResult){.score = score,
+                              .probability = calibration_probability(&s->model->calibration, score),
                               .defect = score >= s->model->threshold,
                               .map_max = map_max,
                               .map = map,
