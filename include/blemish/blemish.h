@@ -415,7 +415,7 @@ BLEMISH_API BlemishStatus blemish_model_set_metrics(BlemishModel *model, const B
 
 /* ---- calibration ----------------------------------------------------------------------------------------- */
 
-/* docs/calibration.md tells the rules and what they promise. */
+/* src/metric/calibrate.h and docs/model-file.md tell the rules and what they promise. */
 typedef struct BlemishCalibrateSettings {
     const char *rule;       /* of the score's threshold: "f1", "budget", "zero-escapes", "costs", "conformal", or "auto"
                              * (default): f1 where there are good and defective images, else conformal */
