@@ -178,7 +178,7 @@ static void every_field_is_checked(void **state) {
         const char *key, *value, *part;
     } cases[] = {
         {"format", "onnx", "format: found 'onnx', expected blemish-model"},
-        {"format_version", "2", "format_version: found '2', expected 1"},
+        {"format_version", "3", "format_version: found '3', expected one of 1, 2"},
         {"backbone", "resnet101", "backbone: found 'resnet101', expected one of "},
         {"backbone", "", "backbone: found '', expected one of "},
         {"backbone", "resnet50", "backbone."}, /* its tensors are not there */

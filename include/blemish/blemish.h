@@ -91,7 +91,8 @@ BLEMISH_API BlemishStatus blemish_model_untrained(BlemishModel **out, const char
 /* Writes the model file: to a temporary name, fsync, rename. */
 BLEMISH_API BlemishStatus blemish_model_save(BlemishModel *model, const char *path);
 BLEMISH_API BlemishModelInfo blemish_model_info(const BlemishModel *model);
-/* Sets the thresholds a session compares with and a saved file carries; both in [0, 1]. Sessions that are open compare
+/* Sets the thresholds a session compares with and a saved file carries; both in [0, 1]. A calibration keeps its verdict
+ * and probabilities and says that its thresholds were given. Sessions that are open compare
  * with them from their next run on; no session of the model may be running in another thread meanwhile. */
 BLEMISH_API BlemishStatus blemish_model_set_thresholds(BlemishModel *model, float threshold, float pixel_threshold);
 BLEMISH_API const char *blemish_model_error(const BlemishModel *model);
@@ -128,7 +129,9 @@ typedef struct BlemishRegion {
 /* One image's result. Pointers belong to the session and are valid until its next run or close. */
 typedef struct BlemishResult {
     float score;                      /* probability-like anomaly score in [0, 1]: sigmoid of the score logit, or
-                                       * map_max where the model has no classification head */
+                                       * map_max where the model has no classification head; of a calibrated model
+                                       * what blemish_calibrate chose, these two or both combined */
+    float probability;                /* that the image is a defect, by the model's calibration; NaN without one */
     int defect;                       /* 1 when score >= the model's threshold */
     float map_max;                    /* largest value of the map */
     const float *map;                 /* anomaly map in [0, 1], map_height x map_width, row-major: the logits,
@@ -489,6 +492,46 @@ typedef enum BlemishPictureKind {
 BLEMISH_API BlemishStatus blemish_picture(const BlemishEvaluated *evaluated, BlemishPictureKind kind, size_t side,
                                           uint8_t **bytes, size_t *size, char *error);
 BLEMISH_API void blemish_bytes_free(uint8_t *bytes);
+
+/* ---- calibration ----------------------------------------------------------------------------------------- */
+
+/* src/metric/calibrate.h and docs/model-file.md tell the rules and what they promise. */
+typedef struct BlemishCalibrateSettings {
+    const char *rule;       /* of the score's threshold: "f1", "budget", "zero-escapes", "costs", "conformal", or "auto"
+                             * (default): f1 where there are good and defective images, else conformal */
+    const char *pixel_rule; /* of the map's threshold, the same names; default NULL: as rule */
+    const char *verdict;    /* what is compared: "score", "map" (its maximum), "combined", or "auto" (default): the best
+                             * by cross-validated AUROC, ties to the score */
+    const char *probability;        /* "platt", "isotonic", "none", or "auto" (default) */
+    double budget;                  /* most false alarms as a part of good images; default 0.05 */
+    double confidence;              /* with which the budget is kept, and of the intervals told; default 0.95 */
+    double alpha;                   /* of conformal: false alarms expected at most; default 0.05 */
+    double escape_cost, alarm_cost; /* of costs; default 1, 1 */
+    double defect_rate;         /* of the line, for costs and probabilities, in (0, 1); default NaN: as in the data */
+    int split;                  /* a BlemishSplit, default BLEMISH_SPLIT_TEST; or -1: both */
+    uint64_t seed;              /* of the draws for cross-validation; default 0 */
+    int threads;                /* as in BlemishSessionSettings */
+    BlemishProgressFn progress; /* default NULL */
+    void *progress_user;
+} BlemishCalibrateSettings;
+
+/* What was chosen, and what it does to the images it was chosen on. */
+typedef struct BlemishCalibration {
+    const char *rule, *pixel_rule, *verdict, *probability; /* the names above, never "auto" */
+    float threshold, pixel_threshold;
+    size_t good, defects, masks;
+    size_t false_alarms, escapes;                  /* good images rejected, defective ones missed */
+    BlemishInterval false_alarm_rate, escape_rate; /* exact, at settings.confidence */
+    double auroc[3]; /* cross-validated: score, map maximum, combined; NaN where they could not be compared */
+    int trained_on;  /* 1: the model's own training images may be among them, and all this is too good */
+} BlemishCalibration;
+
+BLEMISH_API void blemish_calibrate_defaults(BlemishCalibrateSettings *settings);
+/* Sets the model's thresholds, verdict and probabilities from labelled images it was not trained on; blemish_model_save
+ * keeps them. settings and out may be NULL. On failure the model is as before. No session of the model may be running
+ * meanwhile. ARGUMENT where the images are too few or of the wrong label for what is asked for. */
+BLEMISH_API BlemishStatus blemish_calibrate(BlemishModel *model, const BlemishDataset *dataset,
+                                            const BlemishCalibrateSettings *settings, BlemishCalibration *out);
 
 /* A picture of many results: one row of image, ground truth and overlay per added image, several rows a column. */
 typedef struct BlemishGallery BlemishGallery;

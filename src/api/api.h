@@ -85,8 +85,8 @@ BlemishStatus train_heads(Model *model, const Manifest *manifest, Recipe *recipe
 BlemishStatus folds_deal(const Manifest *manifest, size_t folds, uint64_t seed, size_t *fold_of,
                          BlemishProgressFn progress, void *progress_user, Error *e);
 
-/* ---- calibrate.c ----------------------------------------------------------------------------------------- */
+/* ---- train_thresholds.c ---------------------------------------------------------------------------------- */
 /* Sets the model's thresholds from the training images (docs/model-file.md says how). */
-BlemishStatus calibrate(Model *model, const Manifest *manifest, const BlemishTrainSettings *settings, Error *e);
+BlemishStatus train_thresholds(Model *model, const Manifest *manifest, const BlemishTrainSettings *settings, Error *e);
 
 #endif

@@ -75,6 +75,7 @@ BLEMISH_API BlemishStatus blemish_model_set_thresholds(BlemishModel *m, float th
         if (!(values[i] >= 0 && values[i] <= 1))
             return error_set(e, BLEMISH_ERROR_ARGUMENT, "%s: found %g, expected a number from 0 to 1",
                              i ? "pixel_threshold" : "threshold", (double)values[i]);
+    if (calibration_set_by_hand(&m->model.calibration, e)) return e->status;
     m->model.threshold = threshold;
     m->model.pixel_threshold = pixel_threshold;
     return model_header(&m->model, e);

@@ -90,7 +90,7 @@ static BlemishStatus train(Model *m, const Manifest *manifest, Recipe recipe, co
     model_start(m);
     if (train_settle(&recipe, manifest, e) || train_trunk(&m->trunk, settings, &recipe, e)) return e->status;
     if (manifest_fingerprint(manifest, m->fingerprint, e)) return e->status;
-    if (train_heads(m, manifest, &recipe, settings, e) || calibrate(m, manifest, settings, e)) return e->status;
+    if (train_heads(m, manifest, &recipe, settings, e) || train_thresholds(m, manifest, settings, e)) return e->status;
     return model_header(m, e);
 }
 

@@ -111,7 +111,9 @@ static BlemishStatus finish(Session *s, size_t index, const void *f2, const void
     profile_work(engine_profile(s->engine), s->smooth.work.gmac, s->smooth.work.gb, BLEMISH_PRECISION_AUTO);
     engine_lap(s->engine, "smooth");
     score = s->model->heads.map_score ? map_max : 1.0f / (1.0f + expf(-score));
+    score = calibration_value(&s->model->calibration, score, map_max);
     *result = (BlemishResult){.score = score,
+                              .probability = calibration_probability(&s->model->calibration, score),
                               .defect = score >= s->model->threshold,
                               .map_max = map_max,
                               .map = map,

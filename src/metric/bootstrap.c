@@ -10,10 +10,10 @@ void bootstrap_draw(const Bootstrap *b, size_t resample, const uint8_t *classes,
                     uint32_t *times) {
     Random r = random_new(b->seed, resample);
     memset(times, 0, n * sizeof *times);
-    for (uint8_t class = 0; class < 2; class ++) {
+    for (uint8_t label = 0; label < 2; label++) {
         uint32_t count = 0;
         for (size_t i = 0; i < n; i++)
-            if ((classes[i] != 0) == class) members[count++] = i;
+            if ((classes[i] != 0) == label) members[count++] = i;
         for (uint32_t k = 0; k < count; k++) times[members[random_below(&r, count)]]++;
     }
 }

@@ -18,6 +18,7 @@ void model_start(Model *model) {
 void model_close(Model *model) {
     trunk_close(&model->trunk);
     heads_close(&model->heads);
+    calibration_close(&model->calibration);
     free(model->recipe_json);
     free(model->metrics_json);
     free(model->header_json);
@@ -57,7 +58,7 @@ static void describe(const Model *m, Field f[FIELDS]) {
         {"classification", "", false}};
     memcpy(f, names, sizeof names);
     enum { SIZE = sizeof f->value };
-    snprintf(f[1].value, SIZE, "%d", MODEL_FORMAT_VERSION);
+    snprintf(f[1].value, SIZE, "%d", m->calibration.verdict == VERDICT_SCORE ? 1 : 2);
     snprintf(f[2].value, SIZE, "%s", m->program_version);
     snprintf(f[3].value, SIZE, "%s", m->trunk.backbone);
     snprintf(f[4].value, SIZE, "%s", m->heads.icpr ? "icpr" : "jims");
@@ -85,8 +86,16 @@ BlemishStatus model_header(Model *model, Error *e) {
         else
             text_append(&t, fields[i].value, strlen(fields[i].value));
     }
-    text_format(&t, ",\"recipe\":%s,\"metrics\":%s}", model->recipe_json ? model->recipe_json : "null",
-                model->metrics_json ? model->metrics_json : "null");
+    const struct {
+        const char *key, *object;
+    } objects[] = {
+        {"recipe", model->recipe_json}, {"metrics", model->metrics_json}, {"calibration", model->calibration.json}};
+    for (size_t i = 0; i < 3; i++) {
+        text_format(&t, ",\"%s\":", objects[i].key);
+        const char *object = objects[i].object ? objects[i].object : "null";
+        text_append(&t, object, strlen(object));
+    }
+    text_append(&t, "}", 1);
     if (t.failed) {
         text_free(&t);
         return error_set(e, BLEMISH_ERROR_MEMORY, "model header: out of memory");
@@ -206,7 +215,7 @@ static void read_fingerprint(Reader *r, char out[65]) {
 
 static BlemishStatus read_fields(Model *m, Reader *r, Error *e) {
     static const char *const formats[] = {MODEL_FORMAT, NULL};
-    static const char *const versions[] = {"1", NULL};
+    static const char *const versions[] = {"1", "2", NULL};
     static const char *const variants[] = {"jims", "icpr", NULL};
     static const char *const regimes[] = {"none", "unsupervised", "supervised", NULL};
     static const char *const booleans[] = {"false", "true", NULL};
@@ -228,6 +237,8 @@ static BlemishStatus read_fields(Model *m, Reader *r, Error *e) {
     read_fingerprint(r, m->fingerprint);
     m->recipe_json = read_object(r, "recipe");
     m->metrics_json = read_object(r, "metrics");
+    char *calibration = read_object(r, "calibration");
+    if (calibration) calibration_parse(&m->calibration, calibration, r->file->path, e);
     if (e->status == BLEMISH_OK && height * width > PIXELS_MAX)
         error_set(e, BLEMISH_ERROR_FORMAT, "%s: height x width: found %zu x %zu, expected at most %d pixels",
                   r->file->path, height, width, PIXELS_MAX);
@@ -299,12 +310,13 @@ static BlemishStatus list_heads(Listing *l, const Heads *heads, Error *e) {
 
 BlemishStatus model_write(const Model *model, const char *path, Error *e) {
     Field fields[FIELDS];
-    MetadataEntry entries[FIELDS + 2];
+    MetadataEntry entries[FIELDS + 3];
     size_t count = 0;
     describe(model, fields);
     for (; count < FIELDS; count++) entries[count] = (MetadataEntry){fields[count].key, fields[count].value};
     if (model->recipe_json) entries[count++] = (MetadataEntry){"recipe", model->recipe_json};
     if (model->metrics_json) entries[count++] = (MetadataEntry){"metrics", model->metrics_json};
+    if (model->calibration.json) entries[count++] = (MetadataEntry){"calibration", model->calibration.json};
     Listing *l = array_new(1, sizeof *l, e);
     if (l == NULL) return e->status;
     list_trunk(l, &model->trunk);

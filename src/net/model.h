@@ -2,6 +2,7 @@
 #ifndef BLEMISH_MODEL_H
 #define BLEMISH_MODEL_H
 
+#include "net/calibration.h"
 #include "net/net.h"
 
 typedef struct Model {
@@ -10,6 +11,7 @@ typedef struct Model {
     Geometry geometry;
     bool align_corners;
     float threshold, pixel_threshold;
+    Calibration calibration;
     char regime[16];          /* "unsupervised", "supervised", "none" */
     char program_version[32]; /* of the program that made it */
     char *recipe_json;        /* the recipe's object, or NULL */
@@ -19,7 +21,7 @@ typedef struct Model {
 } Model;
 
 #define MODEL_FORMAT "blemish-model"
-#define MODEL_FORMAT_VERSION 1
+/* 1, or 2 where the verdict is not the score's, so that programs from before there was another refuse the file. */
 
 /* Fills what every new model has: the library's version, thresholds of 0.5, regime "none". */
 void model_start(Model *model);

@@ -1,0 +1,103 @@
+/* Thresholds from the training images: best F1 where both classes were learned from, else just above everything
+ * normal. */
+#include "api/api.h"
+#include "metric/metric.h"
+
+#include <math.h>
+#include <string.h>
+
+#define PIXELS_MAX ((size_t)1 << 22) /* pixels that the map's threshold is chosen on */
+#define MARGIN 0.05f                 /* of the way from the largest normal value to 1 */
+
+typedef struct Sampled {
+    size_t map_pixels, stride; /* every stride-th pixel of all maps is kept */
+    size_t next;               /* the first one to keep in the next map */
+    size_t count, pixel_count, pixel_capacity;
+    float *scores, *pixels;
+    uint8_t *labels, *pixel_labels;
+    float normal_score, normal_pixel; /* the largest of normal images */
+    bool supervised;                  /* else defective images say nothing, here as in training */
+    bool defective_pixel;
+} Sampled;
+
+static BlemishStatus sample(void *user, const Judged *j, Error *e) {
+    (void)e;
+    Sampled *s = user;
+    const BlemishLabel label = j->sample->label;
+    if (label == BLEMISH_LABEL_UNKNOWN || (label == BLEMISH_LABEL_DEFECT && !s->supervised)) return BLEMISH_OK;
+    s->scores[s->count] = j->result.score;
+    s->labels[s->count++] = label == BLEMISH_LABEL_DEFECT;
+    if (label == BLEMISH_LABEL_GOOD) {
+        s->normal_score = fmaxf(s->normal_score, j->result.score);
+        s->normal_pixel = fmaxf(s->normal_pixel, j->result.map_max);
+    } else if (j->mask == NULL) {
+        return BLEMISH_OK;
+    }
+    size_t i = s->next;
+    for (; i < s->map_pixels && s->pixel_count < s->pixel_capacity; i += s->stride) {
+        uint8_t defective = j->mask ? j->mask[i] : 0;
+        s->pixels[s->pixel_count] = j->result.map[i];
+        s->pixel_labels[s->pixel_count++] = defective;
+        s->defective_pixel |= defective != 0;
+    }
+    s->next = i >= s->map_pixels ? i - s->map_pixels : 0;
+    return BLEMISH_OK;
+}
+
+static float above(float normal) {
+    return normal + MARGIN * (1.0f - normal);
+}
+
+static float clamped(double threshold) {
+    return (float)fmin(fmax(threshold, 0.0), 1.0);
+}
+
+static BlemishStatus choose(const Sampled *s, bool both, Model *model, Error *e) {
+    double f1, threshold;
+    model->threshold = above(s->normal_score);
+    model->pixel_threshold = above(s->normal_pixel);
+    if (both) {
+        if (metric_best_f1(s->scores, s->labels, s->count, &f1, &threshold, e)) return e->status;
+        model->threshold = clamped(threshold);
+    }
+    if (s->defective_pixel) {
+        if (metric_best_f1(s->pixels, s->pixel_labels, s->pixel_count, &f1, &threshold, e)) return e->status;
+        model->pixel_threshold = clamped(threshold);
+    }
+    return BLEMISH_OK;
+}
+
+static BlemishStatus sampled_open(Sampled *s, size_t images, const Geometry *g, Error *e) {
+    size_t all;
+    *s = (Sampled){.map_pixels = g->height * g->width};
+    if (!size_mul(images, s->map_pixels, &all))
+        return error_set(e, BLEMISH_ERROR_MEMORY, "data set: found %zu images, more than memory", images);
+    s->stride = (all + PIXELS_MAX - 1) / PIXELS_MAX | 1; /* odd: no column of an even width is preferred */
+    s->pixel_capacity = all / s->stride + images;
+    s->scores = array_new(images, sizeof *s->scores, e);
+    s->labels = array_new(images, sizeof *s->labels, e);
+    s->pixels = array_new(s->pixel_capacity, sizeof *s->pixels, e);
+    s->pixel_labels = array_new(s->pixel_capacity, sizeof *s->pixel_labels, e);
+    return s->scores && s->labels && s->pixels && s->pixel_labels ? BLEMISH_OK : e->status;
+}
+
+BlemishStatus train_thresholds(Model *model, const Manifest *manifest, const BlemishTrainSettings *settings, Error *e) {
+    size_t good = count_labelled(manifest, BLEMISH_SPLIT_TRAIN, BLEMISH_LABEL_GOOD);
+    size_t defects = count_labelled(manifest, BLEMISH_SPLIT_TRAIN, BLEMISH_LABEL_DEFECT);
+    BlemishSessionSettings session_settings = {.threads = settings->threads, .batch = 1};
+    Session session;
+    Sampled s;
+    if (session_open(&session, model, &session_settings, e)) return e->status;
+    BlemishStatus status = sampled_open(&s, good + defects, &model->geometry, e);
+    s.supervised = strcmp(model->regime, "supervised") == 0;
+    if (status == BLEMISH_OK)
+        status = judge_split(&session, manifest, BLEMISH_SPLIT_TRAIN, sample, &s, settings->progress,
+                             settings->progress_user, e);
+    if (status == BLEMISH_OK) status = choose(&s, s.supervised && good && defects, model, e);
+    array_free(s.scores);
+    array_free(s.labels);
+    array_free(s.pixels);
+    array_free(s.pixel_labels);
+    session_close(&session);
+    return status;
+}

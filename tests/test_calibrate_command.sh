@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# blemish calibrate from outside: what it writes is what eval and predict then do; its refusals leave the model alone.
+# Usage: test_calibrate_command.sh BUILD_FOLDER SOURCE_FOLDER
+set -euo pipefail
+blemish=$(cd "$1" && pwd)/blemish
+weights=$(cd "$2" && pwd)/models/texture-resnet18-v0.safetensors
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+
+fail() {
+    echo "FAILED: $*" >&2
+    exit 1
+}
+
+# refuse CODE PATTERN ARGUMENT...: ends with that exit status and one line "blemish: ..." that matches the pattern.
+refuse() {
+    local code=0 wanted=$1 pattern=$2
+    shift 2
+    "$blemish" "$@" >out 2>err || code=$?
+    [ $code = "$wanted" ] && [ "$(wc -l <err)" = 1 ] && grep -q "^blemish: .*$pattern" err ||
+        fail "blemish $*: status $code, '$(cat err)', expected $wanted, '$pattern'"
+}
+
+"$blemish" synth data --size 64 --train-good 6 --train-defect 4 --test-good 9 --test-defect 4 --quiet
+"$blemish" train --data data --out m.blemish --backbone resnet18 --weights "$weights" --set size=64 --set hidden=64 \
+    --set batch=8 --set epochs=1 --threads 1 --quiet --no-eval >out
+cp m.blemish before
+
+refuse 2 "data DIR|CSV is required" calibrate m.blemish
+refuse 2 "rule: found" calibrate m.blemish --data data --rule best
+refuse 1 "found 9 good images to choose the threshold on, expected 59" \
+    calibrate m.blemish --data data --rule budget --verdict score --threads 1 --quiet
+refuse 1 "budget: found 0, expected a number between 0 and 1" calibrate m.blemish --data data --budget 0 --threads 1 --quiet
+cmp m.blemish before || fail "a refusal changed the model"
+
+for rule in f1 zero-escapes costs conformal; do
+    "$blemish" calibrate m.blemish --data data --rule $rule --verdict combined --alpha 0.2 --out c.blemish --json \
+        --threads 1 --quiet >c.json 2>err
+    "$blemish" eval c.blemish --data data --json --threads 1 --quiet >e.json
+    python3 - $rule <<'EOP' || fail "$rule: $(cat c.json)"
+import json, sys
+c, e = json.load(open("c.json")), json.load(open("e.json"))
+k, v = c["calibration"], e["verdicts"]
+assert k["rule"] == k["pixel_rule"] == sys.argv[1] and k["verdict"] == "combined" and len(k["weights"]) == 3
+assert (v["missed"], v["false_alarms"]) == (k["escapes"], k["false_alarms"]), (v, k)
+assert v["missed"] == 0 or sys.argv[1] != "zero-escapes"
+assert c["threshold"] == e["threshold"]
+EOP
+done
+cmp m.blemish before || fail "--out changed MODEL"
+"$blemish" calibrate m.blemish --data data --threads 1 --quiet >out 2>err
+grep -q "^model: m.blemish" out && "$blemish" info m.blemish | grep -q "rule  *f1" || fail "in place: $(cat out err)"
