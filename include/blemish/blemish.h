@@ -103,10 +103,10 @@ BLEMISH_API void blemish_model_close(BlemishModel *model);
 typedef struct BlemishSession BlemishSession;
 
 typedef enum BlemishPrecision {
-    BLEMISH_PRECISION_AUTO = 0, /* fp32: the model's own numbers, alike on every processor */
+    BLEMISH_PRECISION_AUTO = 0, /* the model's own: int8 of a quantised one, else fp32 */
     BLEMISH_PRECISION_FP32 = 1,
     BLEMISH_PRECISION_BF16 = 2, /* convolutions and products in bfloat16, where the processor has them */
-    BLEMISH_PRECISION_INT8 = 3  /* not in this version: BLEMISH_ERROR_UNSUPPORTED */
+    BLEMISH_PRECISION_INT8 = 3  /* of a quantised model */
 } BlemishPrecision;
 
 typedef struct BlemishSessionSettings {
@@ -141,7 +141,7 @@ typedef struct BlemishResult {
 } BlemishResult;
 
 /* settings may be NULL for the defaults. Memory grows with the batch. Errors: ARGUMENT for a setting out of range,
- * UNSUPPORTED for a precision that the processor or this version does not have, MEMORY. */
+ * UNSUPPORTED for a precision that the processor or the model does not have, MEMORY. */
 BLEMISH_API BlemishStatus blemish_session_open(BlemishSession **out, const BlemishModel *model,
                                                const BlemishSessionSettings *settings);
 /* Runs count images, 1 to settings.batch; results has room for count. */
@@ -169,7 +169,7 @@ BLEMISH_API void blemish_session_close(BlemishSession *session);
 typedef struct BlemishSessionCost {
     double gmac;           /* multiply-adds per image, in 1e9, as this library computes it */
     double gmac_published; /* the same for the graph as published (heads at full feature resolution) */
-    const char *precision; /* "fp32" or "bf16" */
+    const char *precision; /* "fp32", "bf16" or "int8" */
     int threads;
 } BlemishSessionCost;
 BLEMISH_API BlemishSessionCost blemish_session_cost(const BlemishSession *session);
@@ -209,7 +209,7 @@ BLEMISH_API BlemishStatus blemish_peak_measure(int threads, BlemishPeak *peak, c
 /* ---- progress -------------------------------------------------------------------------------------------- */
 
 typedef struct BlemishProgress {
-    const char *stage;    /* "check", "features", "train", "evaluate", "synth", "download" */
+    const char *stage;    /* "check", "features", "train", "evaluate", "calibrate", "synth", "download" */
     size_t done, total;   /* steps of this stage */
     size_t epoch, epochs; /* training only, else 0 */
     double loss;          /* mean loss of the last step; NaN outside training */
@@ -544,6 +544,23 @@ BLEMISH_API BlemishStatus blemish_gallery_add(BlemishGallery *gallery, const Ble
 BLEMISH_API BlemishStatus blemish_gallery_write(BlemishGallery *gallery, const char *png_path);
 BLEMISH_API const char *blemish_gallery_error(const BlemishGallery *gallery);
 BLEMISH_API void blemish_gallery_close(BlemishGallery *gallery);
+
+/* ---- quantisation ---------------------------------------------------------------------------------------- */
+
+typedef struct BlemishQuantiseSettings {
+    size_t images; /* training images to calibrate on, 1 or more; default 128, or all where there are fewer */
+    int threads;   /* as in BlemishSessionSettings */
+    BlemishProgressFn progress; /* default NULL */
+    void *progress_user;
+} BlemishQuantiseSettings;
+
+BLEMISH_API void blemish_quantise_defaults(BlemishQuantiseSettings *settings);
+/* Rounds the model's weights to 8-bit integers and measures its activations' ranges on the data set's training split
+ * (docs/architecture.md, "Precision"); sessions of it compute in integers, a saved file is a quarter of the size. No
+ * session of the model may be open. settings may be NULL. UNSUPPORTED for the ICPR variant, ARGUMENT for a quantised
+ * model. */
+BLEMISH_API BlemishStatus blemish_model_quantise(BlemishModel *model, const BlemishDataset *dataset,
+                                                 const BlemishQuantiseSettings *settings);
 
 /* ---- procedural data ------------------------------------------------------------------------------------- */
 

@@ -175,6 +175,8 @@ static BlemishStatus audit_open(Audit *a, const BlemishDataset *dataset, Error *
         return error_set(e, BLEMISH_ERROR_ARGUMENT, "folds: found %zu, expected %d to %d", folds, FOLDS_MIN, FOLDS_MAX);
     if (a->settings.model && !a->settings.model->open)
         return error_set(e, BLEMISH_ERROR_ARGUMENT, "model: found one that failed to open");
+    if (a->settings.model && a->settings.model->model.quantised)
+        return error_set(e, BLEMISH_ERROR_UNSUPPORTED, "model: found a quantised one, expected fp32 to train from");
     if (a->settings.model == NULL && a->settings.train.backbone == NULL) return error_null(e, "backbone");
     a->given = &dataset->manifest;
     a->manifest = dataset->manifest;

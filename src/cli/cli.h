@@ -8,7 +8,7 @@
 #include <jansson.h>
 
 extern const Command command_train, command_eval, command_predict, command_info, command_data, command_synth,
-    command_weights, command_bench, command_protocol, command_audit, command_calibrate;
+    command_weights, command_bench, command_protocol, command_audit, command_calibrate, command_quantize;
 
 enum { PATH_SIZE = 4096 };
 
@@ -130,8 +130,8 @@ typedef struct DataOptions {
 /* What a session computes in; precision_of reads it. */
 #define PRECISION_OPTION(Values)                                                                                       \
     {                                                                                                                  \
-        .name = "precision", .argument = "auto|fp32|bf16", .initial = "auto",                                          \
-        .help = "arithmetic of convolutions and products; auto: fp32", .kind = OPTION_CHOICE,                          \
+        .name = "precision", .argument = "auto|fp32|bf16|int8", .initial = "auto",                                     \
+        .help = "arithmetic of convolutions and products; auto: the model's own", .kind = OPTION_CHOICE,               \
         .offset = offsetof(Values, precision)                                                                          \
     }
 

@@ -138,7 +138,7 @@ BlemishModel *model_open(const char *path) {
 }
 
 BlemishPrecision precision_of(const char *word) {
-    static const char *const words[] = {"auto", "fp32", "bf16"}; // in the order of BlemishPrecision
+    static const char *const words[] = {"auto", "fp32", "bf16", "int8"}; // in the order of BlemishPrecision
     unsigned i = 0;
     while (strcmp(words[i], word)) i++;
     return (BlemishPrecision)i;

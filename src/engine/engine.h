@@ -30,7 +30,7 @@ void engine_leave(int before);
 int engine_thread_index(void);
 
 /* What an activation is stored as. */
-typedef enum Element { ELEMENT_F32, ELEMENT_BF16 } Element;
+typedef enum Element { ELEMENT_F32, ELEMENT_BF16, ELEMENT_U8, ELEMENT_S8 } Element;
 size_t element_size(Element type);
 
 /* A convolution on NHWC with everything fused that follows it in a ResNet. */
@@ -39,13 +39,21 @@ typedef struct ConvShape {
     size_t kernel, stride, padding;
     bool add; /* dst += before the ReLU: dst already holds the residual */
     bool relu;
-    Element from, to; /* of src and dst: F32 to F32, or BF16 (weights rounded to it, sums in fp32) to BF16 or F32 */
+    /* Of src and dst: F32 to F32, BF16 (weights rounded to it, sums in fp32) to BF16 or F32, or, by conv_open_int8, U8
+     * or S8 to any of both or F32. */
+    Element from, to;
+    Element added;   /* int8: what the residual is, U8 or S8 */
+    float add_scale; /* int8: units of dst that a unit of the residual is */
 } ConvShape;
 
 typedef struct Conv Conv;
 /* weight is (out, in, kernel, kernel), bias (out) or NULL; both are copied. */
 BlemishStatus conv_open(Conv **out, Engine *engine, const ConvShape *shape, const float *weight, const float *bias,
                         Error *e);
+/* The same of integers: dst = scale[o] * (sum of products) + bias[o] (+ add_scale * dst), through the ReLU, rounded to
+ * the nearest and saturated. scale and bias (out) are in units of dst, scale not 0; both and weight are copied. */
+BlemishStatus conv_open_int8(Conv **out, Engine *engine, const ConvShape *shape, const int8_t *weight,
+                             const float *scale, const float *bias, Error *e);
 /* src (batch, height, width, in) -> dst (batch, out_height, out_width, out); scratch holds conv_scratch bytes. */
 BlemishStatus conv_run(Conv *conv, const void *src, void *dst, void *scratch, Error *e);
 size_t conv_scratch(const Conv *conv);

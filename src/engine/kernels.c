@@ -295,6 +295,14 @@ static void from_bf16(const uint16_t *in, size_t n, float *out) {
     }
 }
 
+static void to_s8(const float *restrict in, size_t n, float inverse, int8_t *restrict out) {
+    for (size_t i = 0; i < n; i++) {
+        float v = in[i] * inverse;
+        v = v > 127.0f ? 127.0f : v < -127.0f ? -127.0f : v;
+        out[i] = (int8_t)(int32_t)(v + (v < 0.0f ? -0.5f : 0.5f));
+    }
+}
+
 #define TABLE_NAME_(suffix) kernels_##suffix
 #define TABLE_NAME(suffix) TABLE_NAME_(suffix)
 #define TEXT_(x) #x
@@ -330,4 +338,5 @@ const Kernels TABLE_NAME(KERNEL_SUFFIX) = {
     .adamw = adamw,
     .to_bf16 = to_bf16,
     .from_bf16 = from_bf16,
+    .to_s8 = to_s8,
 };

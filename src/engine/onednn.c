@@ -12,6 +12,7 @@ typedef struct Primitive {
     Engine *engine;
     dnnl_primitive_t primitive;
     dnnl_memory_t src, dst, scratch, weight, bias;
+    dnnl_memory_t scale; /* of int8 weights, in 3.x; 2.x has it in the primitive */
     size_t scratch_bytes;
     BlemishStage work; /* of one run, for the profile */
 } Primitive;
@@ -140,7 +141,7 @@ void engine_library_version(char text[32]) {
 /* ---- primitives ------------------------------------------------------------------------------------------ */
 
 static void primitive_close(Primitive *p) {
-    dnnl_memory_t memories[] = {p->src, p->dst, p->scratch, p->weight, p->bias};
+    dnnl_memory_t memories[] = {p->src, p->dst, p->scratch, p->weight, p->bias, p->scale};
     for (size_t i = 0; i < sizeof memories / sizeof *memories; i++)
         if (memories[i]) dnnl_memory_destroy(memories[i]);
     if (p->primitive) dnnl_primitive_destroy(p->primitive);
@@ -169,10 +170,13 @@ static BlemishStatus primitive_run(Primitive *p, const void *src, void *dst, voi
     TRY_DNNL(dnnl_memory_set_data_handle(p->src, (void *)(uintptr_t)src));
     TRY_DNNL(dnnl_memory_set_data_handle(p->dst, dst));
     TRY_DNNL(dnnl_memory_set_data_handle(p->scratch, p->scratch_bytes ? scratch : NULL));
-    dnnl_exec_arg_t args[5] = {{DNNL_ARG_SRC, p->src}, {DNNL_ARG_DST, p->dst}, {DNNL_ARG_SCRATCHPAD, p->scratch}};
+    dnnl_exec_arg_t args[6] = {{DNNL_ARG_SRC, p->src}, {DNNL_ARG_DST, p->dst}, {DNNL_ARG_SCRATCHPAD, p->scratch}};
     int n = 3;
     if (p->weight) args[n++] = (dnnl_exec_arg_t){DNNL_ARG_WEIGHTS, p->weight};
     if (p->bias) args[n++] = (dnnl_exec_arg_t){DNNL_ARG_BIAS, p->bias};
+#if DNNL_VERSION_MAJOR >= 3
+    if (p->scale) args[n++] = (dnnl_exec_arg_t){DNNL_ARG_ATTR_SCALES | DNNL_ARG_WEIGHTS, p->scale};
+#endif
     TRY_DNNL(dnnl_primitive_execute(p->primitive, p->engine->stream, n, args));
     TRY_DNNL(dnnl_stream_wait(p->engine->stream));
     work_done(p);
@@ -182,8 +186,8 @@ done:
 }
 
 /* Copies `values`, described by `from`, into library-owned memory laid out as `to`. */
-static BlemishStatus memory_packed(dnnl_memory_t *out, Engine *engine, ConstDesc from, ConstDesc to,
-                                   const float *values, Error *e) {
+static BlemishStatus memory_packed(dnnl_memory_t *out, Engine *engine, ConstDesc from, ConstDesc to, const void *values,
+                                   Error *e) {
     dnnl_memory_t plain = NULL;
     dnnl_primitive_desc_t pd = NULL;
     dnnl_primitive_t reorder = NULL;
@@ -203,15 +207,27 @@ done:
 }
 
 static dnnl_data_type_t data_type(Element type) {
-    return type == ELEMENT_BF16 ? dnnl_bf16 : dnnl_f32;
+    static const dnnl_data_type_t types[] = {dnnl_f32, dnnl_bf16, dnnl_u8, dnnl_s8}; /* in the order of Element */
+    return types[type];
 }
 
 size_t element_size(Element type) {
-    return type == ELEMENT_BF16 ? 2 : 4;
+    static const size_t sizes[] = {4, 2, 1, 1};
+    return sizes[type];
+}
+
+static bool is_int8(Element type) {
+    return type == ELEMENT_U8 || type == ELEMENT_S8;
 }
 
 size_t conv_out_size(size_t in, size_t kernel, size_t stride, size_t padding) {
     return (in + 2 * padding - kernel) / stride + 1;
+}
+
+static BlemishPrecision precision_of(Element type) {
+    return is_int8(type)          ? BLEMISH_PRECISION_INT8
+           : type == ELEMENT_BF16 ? BLEMISH_PRECISION_BF16
+                                  : BLEMISH_PRECISION_FP32;
 }
 
 /* What one run of a convolution costs, by the definition of a convolution and the weights as they are kept. */
@@ -223,24 +239,37 @@ static BlemishStage conv_work(const ConvShape *s, size_t weight_bytes) {
     return (BlemishStage){
         .gmac = 1e-9 * (double)pixels * (double)(s->out * s->in * s->kernel * s->kernel),
         .gb = 1e-9 * (double)(src + weight_bytes + dst + (s->add ? dst : 0)),
-        .precision = s->from == ELEMENT_BF16 ? BLEMISH_PRECISION_BF16 : BLEMISH_PRECISION_FP32,
+        .precision = precision_of(s->from),
     };
 }
 
-static dnnl_status_t conv_attributes(dnnl_primitive_attr_t *attr, const ConvShape *shape) {
+/* A factor for each output channel, before the post-operations. */
+static dnnl_status_t set_scales(dnnl_primitive_attr_t attr, size_t count, const float *scale) {
+#if DNNL_VERSION_MAJOR >= 3
+    (void)count, (void)scale; /* they are an argument of each run */
+    return dnnl_primitive_attr_set_scales_mask(attr, DNNL_ARG_WEIGHTS, 1);
+#else
+    return dnnl_primitive_attr_set_output_scales(attr, (dnnl_dim_t)count, 2, scale);
+#endif
+}
+
+static dnnl_status_t conv_attributes(dnnl_primitive_attr_t *attr, const ConvShape *shape, const float *scale) {
     dnnl_post_ops_t ops = NULL;
     dnnl_status_t s = dnnl_primitive_attr_create(attr);
     if (s == dnnl_success) s = dnnl_primitive_attr_set_scratchpad_mode(*attr, dnnl_scratchpad_mode_user);
     if (s == dnnl_success) s = dnnl_post_ops_create(&ops);
-    if (s == dnnl_success && shape->add) s = append_sum(ops);
+    if (s == dnnl_success && scale) s = set_scales(*attr, shape->out, scale);
+    if (s == dnnl_success && shape->add)
+        s = scale ? append_scaled_sum(ops, shape->add_scale, data_type(shape->added)) : append_sum(ops);
     if (s == dnnl_success && shape->relu) s = append_relu(ops);
     if (s == dnnl_success) s = dnnl_primitive_attr_set_post_ops(*attr, ops);
     if (ops) dnnl_post_ops_destroy(ops);
     return s;
 }
 
-BlemishStatus conv_open(Conv **out, Engine *engine, const ConvShape *shape, const float *weight, const float *bias,
-                        Error *e) {
+/* weight is float, or int8 where there is a scale. */
+static BlemishStatus conv_make(Conv **out, Engine *engine, const ConvShape *shape, const void *weight,
+                               const float *scale, const float *bias, Error *e) {
     e->status = BLEMISH_OK;
     Conv *conv = array_new(1, sizeof *conv, e);
     *out = conv;
@@ -264,14 +293,17 @@ BlemishStatus conv_open(Conv **out, Engine *engine, const ConvShape *shape, cons
     }
     TRY_DNNL(desc_make(&d.src, 4, src, data_type(shape->from), dnnl_nhwc));
     TRY_DNNL(desc_make(&d.dst, 4, dst, data_type(shape->to), dnnl_nhwc));
-    TRY_DNNL(desc_make(&d.weight, 4, kernel, data_type(shape->from), dnnl_format_tag_any));
+    TRY_DNNL(desc_make(&d.weight, 4, kernel, scale ? dnnl_s8 : data_type(shape->from), dnnl_format_tag_any));
     TRY_DNNL(desc_make(&d.bias, 1, outs, dnnl_f32, dnnl_x));
-    TRY_DNNL(desc_make(&plain, 4, kernel, dnnl_f32, dnnl_oihw));
-    TRY_DNNL(conv_attributes(&attr, shape));
+    TRY_DNNL(desc_make(&plain, 4, kernel, scale ? dnnl_s8 : dnnl_f32, dnnl_oihw));
+    TRY_DNNL(conv_attributes(&attr, shape, scale));
     TRY_DNNL(
         conv_primitive_desc(&pd, engine->engine, dnnl_convolution_direct, &d, bias != NULL, stride, padding, attr));
     if (memory_packed(&conv->p.weight, engine, desc_of(&plain), query(pd, dnnl_query_weights_md), weight, e)) goto done;
     if (bias && memory_packed(&conv->p.bias, engine, desc_of(&d.bias), desc_of(&d.bias), bias, e)) goto done;
+#if DNNL_VERSION_MAJOR >= 3
+    if (scale && memory_packed(&conv->p.scale, engine, desc_of(&d.bias), desc_of(&d.bias), scale, e)) goto done;
+#endif
     conv->p.work = conv_work(shape, desc_bytes(query(pd, dnnl_query_weights_md)));
     primitive_finish(&conv->p, pd, e);
 done:
@@ -283,6 +315,29 @@ done:
         *out = NULL;
     }
     return e->status;
+}
+
+BlemishStatus conv_open(Conv **out, Engine *engine, const ConvShape *shape, const float *weight, const float *bias,
+                        Error *e) {
+    return conv_make(out, engine, shape, weight, NULL, bias, e);
+}
+
+BlemishStatus conv_open_int8(Conv **out, Engine *engine, const ConvShape *shape, const int8_t *weight,
+                             const float *scale, const float *bias, Error *e) {
+    *out = NULL;
+    if (!is_int8(shape->from))
+        return error_set(e, BLEMISH_ERROR_INTERNAL, "convolution: found int8 weights for a source of floats");
+#if DNNL_VERSION_MAJOR >= 3
+    return conv_make(out, engine, shape, weight, scale, bias, e);
+#else
+    /* 2.x multiplies the bias, too. */
+    float *divided = array_new(shape->out, sizeof *divided, e);
+    if (divided == NULL) return e->status;
+    for (size_t i = 0; i < shape->out; i++) divided[i] = bias ? bias[i] / scale[i] : 0.0f;
+    conv_make(out, engine, shape, weight, scale, divided, e);
+    array_free(divided);
+    return e->status;
+#endif
 }
 
 BlemishStatus conv_run(Conv *conv, const void *src, void *dst, void *scratch, Error *e) {

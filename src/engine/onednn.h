@@ -118,12 +118,17 @@ static inline BlemishPrecision desc_precision(ConstDesc d) {
     return desc_type(d) == dnnl_bf16 ? BLEMISH_PRECISION_BF16 : BLEMISH_PRECISION_FP32;
 }
 
-static inline dnnl_status_t append_sum(dnnl_post_ops_t ops) {
+/* type undef: the destination's. */
+static inline dnnl_status_t append_scaled_sum(dnnl_post_ops_t ops, float scale, dnnl_data_type_t type) {
 #if DNNL_VERSION_MAJOR >= 3
-    return dnnl_post_ops_append_sum(ops, 1.0f, 0, dnnl_data_type_undef);
+    return dnnl_post_ops_append_sum(ops, scale, 0, type);
 #else
-    return dnnl_post_ops_append_sum(ops, 1.0f);
+    return dnnl_post_ops_append_sum_v2(ops, scale, type);
 #endif
+}
+
+static inline dnnl_status_t append_sum(dnnl_post_ops_t ops) {
+    return append_scaled_sum(ops, 1.0f, dnnl_data_type_undef);
 }
 
 #endif

@@ -17,13 +17,20 @@ static BlemishStatus check_settings(const BlemishSessionSettings *s, Error *e) {
 }
 
 /* What the backbone and the heads' products compute in. */
-static BlemishStatus choose_type(BlemishPrecision precision, Element *type, Error *e) {
-    *type = precision == BLEMISH_PRECISION_BF16 ? ELEMENT_BF16 : ELEMENT_F32;
-    if (precision == BLEMISH_PRECISION_INT8)
-        return error_set(e, BLEMISH_ERROR_UNSUPPORTED, "precision: found int8, expected fp32 or bf16");
-    if (*type == ELEMENT_F32 || engine_has_bf16()) return BLEMISH_OK;
-    return error_set(e, BLEMISH_ERROR_UNSUPPORTED,
-                     "precision: found bf16, expected fp32: this processor has no bfloat16 products");
+static BlemishStatus choose_type(BlemishPrecision precision, bool quantised, Element *type, Error *e) {
+    if (precision == BLEMISH_PRECISION_AUTO && quantised) precision = BLEMISH_PRECISION_INT8;
+    *type = precision == BLEMISH_PRECISION_BF16   ? ELEMENT_BF16
+            : precision == BLEMISH_PRECISION_INT8 ? ELEMENT_U8
+                                                  : ELEMENT_F32;
+    if (precision == BLEMISH_PRECISION_INT8 && !quantised)
+        return error_set(e, BLEMISH_ERROR_UNSUPPORTED,
+                         "precision: found int8, expected fp32 or bf16: the model is not "
+                         "quantised");
+    if (precision == BLEMISH_PRECISION_BF16 && !engine_has_bf16())
+        return error_set(e, BLEMISH_ERROR_UNSUPPORTED,
+                         "precision: found bf16, expected fp32: this processor has no "
+                         "bfloat16 products");
+    return BLEMISH_OK;
 }
 
 /* batch x a x b x c floats. */
@@ -51,7 +58,7 @@ static BlemishStatus open_parts(Session *s, const BlemishSessionSettings *settin
 
 BlemishStatus session_open(Session *s, const Model *model, const BlemishSessionSettings *settings, Error *e) {
     *s = (Session){.model = model};
-    if (check_settings(settings, e) || choose_type(settings->precision, &s->type, e) ||
+    if (check_settings(settings, e) || choose_type(settings->precision, model->quantised, &s->type, e) ||
         engine_open(&s->engine, settings->threads, e))
         return e->status;
     int before = engine_enter(s->engine);
@@ -242,6 +249,8 @@ BlemishSessionCost session_cost(const Session *s) {
     if (!s->model->heads.map_score) pixel += CLS_TAPS * (c + 1) * CLS_CHANNELS;
     return (BlemishSessionCost){.gmac = backbone + head_runner_gmac(s->heads),
                                 .gmac_published = backbone + 1e-9 * pixel * (double)(g->h * g->w),
-                                .precision = s->type == ELEMENT_BF16 ? "bf16" : "fp32",
+                                .precision = s->type == ELEMENT_BF16 ? "bf16"
+                                             : s->type == ELEMENT_U8 ? "int8"
+                                                                     : "fp32",
                                 .threads = engine_threads(s->engine)};
 }

@@ -11,6 +11,8 @@ enum { X, A, B, D, BUFFERS };
 typedef struct Step {
     Conv *conv;
     int from, to;     /* buffers */
+    size_t index;     /* of the trunk's convolution */
+    size_t count;     /* values of the result */
     bool ends_layer2; /* `to` now holds layer2's output */
     bool swaps;       /* afterwards D is the new X */
     const char *stage;
@@ -25,12 +27,16 @@ struct Backbone {
     float *input;
     void *buffers[BUFFERS], *scratch;
     size_t batch, input_count;
+    BackboneFn observe; /* or NULL */
+    void *observe_user;
     double gmac;
 };
 
 typedef struct Builder {
     Backbone *b;
     Engine *engine;
+    const Trunk *trunk;
+    float step[BUFFERS];     /* quantised: of what each buffer holds */
     size_t largest, scratch; /* bytes */
     Error *e;
 } Builder;
@@ -45,6 +51,35 @@ static const char *stage_of(const char *name) {
     for (size_t i = 0; i < 3; i++)
         if (strncmp(name, layers[i], strlen(layers[i])) == 0) return layers[i];
     return "stem";
+}
+
+/* The input's unit in int8: the largest normalised value is blue's (1 - 0.406) / 0.225. */
+#define INPUT_STEP (2.64f / INT8_MOST)
+
+/* The convolution of a quantised trunk; the residual is in the buffer that the result goes to. */
+static BlemishStatus open_int8(Builder *build, Conv **conv, const TrunkConv *c, ConvShape *shape, int from, int to) {
+    Error *e = build->e;
+    const size_t per = c->in * c->kernel * c->kernel;
+    int8_t *weight = array_new(c->out * per, 1, e);
+    float *scale = array_new(c->out, sizeof *scale, e), *bias = array_new(c->out, sizeof *bias, e);
+    if (weight && scale && bias) {
+        const bool input = build->b->count == 0;
+        quantise_rows(c->weight, c->out, per, per, weight, scale);
+        for (size_t i = 0; i < c->out; i++) {
+            scale[i] *= (input ? INPUT_STEP : build->step[from]) / c->step;
+            bias[i] = c->bias[i] / c->step;
+        }
+        shape->from = input ? ELEMENT_S8 : ELEMENT_U8;
+        shape->to = shape->relu ? ELEMENT_U8 : ELEMENT_S8;
+        shape->added = to == D ? ELEMENT_S8 : ELEMENT_U8;
+        shape->add_scale = build->step[to] / c->step;
+        conv_open_int8(conv, build->engine, shape, weight, scale, bias, e);
+        build->step[to] = c->step;
+    }
+    array_free(weight);
+    array_free(scale);
+    array_free(bias);
+    return e->status;
 }
 
 /* Appends one convolution on a height x width input. */
@@ -64,13 +99,17 @@ static Step *add_step(Builder *build, const TrunkConv *conv, size_t height, size
                        .relu = relu,
                        .from = b->type,
                        .to = b->type};
-    if (conv_open(&step->conv, build->engine, &shape, conv->weight, conv->bias, build->e)) return NULL;
+    if (b->type == ELEMENT_U8 ? open_int8(build, &step->conv, conv, &shape, from, to)
+                              : conv_open(&step->conv, build->engine, &shape, conv->weight, conv->bias, build->e))
+        return NULL;
     b->count++;
+    step->index = (size_t)(conv - build->trunk->convs);
     step->from = from;
     step->to = to;
     step->stage = stage_of(conv->name);
     size_t pixels = conv_out_size(height, conv->kernel, conv->stride, conv->padding) *
                     conv_out_size(width, conv->kernel, conv->stride, conv->padding);
+    step->count = b->batch * pixels * conv->out;
     note_size(&build->largest, b->batch * pixels * conv->out * element_size(b->type));
     note_size(&build->scratch, conv_scratch(step->conv));
     b->gmac += 1e-9 * (double)pixels * (double)(conv->out * conv->in * conv->kernel * conv->kernel);
@@ -109,6 +148,7 @@ static BlemishStatus add_block(Builder *build, const TrunkConv *convs, size_t n,
     if (last && c2->stride == 2) *height = conv_out_size(*height, 3, 2, 1), *width = conv_out_size(*width, 3, 2, 1);
     if (last && c3) last = add_step(build, c3, *height, *width, true, true, B, shortcut);
     if (last) last->swaps = down != NULL;
+    if (down) build->step[X] = build->step[D];
     return build->e->status;
 }
 
@@ -119,6 +159,7 @@ static BlemishStatus build_steps(Builder *build, const Trunk *trunk, size_t heig
     height = conv_out_size(height, 7, 2, 3), width = conv_out_size(width, 7, 2, 3);
     if (pool_open(&b->pool, build->engine, b->type, b->batch, height, width, convs[0].out, build->e))
         return build->e->status;
+    build->step[X] = build->step[A];
     note_size(&build->scratch, pool_scratch(b->pool));
     height = conv_out_size(height, 3, 2, 1), width = conv_out_size(width, 3, 2, 1);
     for (size_t i = 1, n; i < trunk->count; i += n) {
@@ -140,7 +181,7 @@ BlemishStatus backbone_open(Backbone **out, Engine *engine, const Trunk *trunk, 
     b->batch = batch;
     b->input_count = batch * height * width * 3;
     b->engine = engine;
-    Builder build = {.b = b, .engine = engine, .e = e};
+    Builder build = {.b = b, .engine = engine, .trunk = trunk, .e = e};
     int before = engine_enter(engine);
     if (build_steps(&build, trunk, height, width) == BLEMISH_OK) {
         b->input = array_new(b->input_count, sizeof(float), e);
@@ -164,11 +205,16 @@ static const void *take_input(const Backbone *b) {
     enum { SLICE = 1 << 14 };
     if (b->type == ELEMENT_F32) return b->input;
     const Kernels *k = kernels();
-    uint16_t *rounded = b->buffers[B];
+    void *out = b->buffers[B];
 #pragma omp parallel for schedule(static)
-    for (size_t i = 0; i < b->input_count; i += SLICE)
-        k->to_bf16(b->input + i, b->input_count - i < SLICE ? b->input_count - i : SLICE, rounded + i);
-    return rounded;
+    for (size_t i = 0; i < b->input_count; i += SLICE) {
+        const size_t n = b->input_count - i < SLICE ? b->input_count - i : SLICE;
+        if (b->type == ELEMENT_BF16)
+            k->to_bf16(b->input + i, n, (uint16_t *)out + i);
+        else
+            k->to_s8(b->input + i, n, 1.0f / INPUT_STEP, (int8_t *)out + i);
+    }
+    return out;
 }
 
 BlemishStatus backbone_run(Backbone *b, const void **f2, const void **f3, Error *e) {
@@ -178,6 +224,7 @@ BlemishStatus backbone_run(Backbone *b, const void **f2, const void **f3, Error 
     for (size_t i = 0; i < b->count; i++) {
         const Step *s = &b->steps[i];
         if (conv_run(s->conv, i == 0 ? input : at[s->from], at[s->to], b->scratch, e)) return e->status;
+        if (b->observe) b->observe(b->observe_user, s->index, at[s->to], s->count);
         if (i == 0 && pool_run(b->pool, at[A], at[X], b->scratch, e)) return e->status;
         if (s->ends_layer2) *f2 = at[s->to];
         if (s->swaps) {
@@ -189,6 +236,11 @@ BlemishStatus backbone_run(Backbone *b, const void **f2, const void **f3, Error 
     }
     *f3 = at[X];
     return BLEMISH_OK;
+}
+
+void backbone_observe(Backbone *b, BackboneFn each, void *user) {
+    b->observe = each;
+    b->observe_user = user;
 }
 
 double backbone_gmac(const Backbone *backbone) {

@@ -13,6 +13,21 @@ static BlemishStatus through_adaptor(Engine *engine, const HeadParams *p, const 
     return BLEMISH_OK;
 }
 
+/* A mix of quantised features to floats: each row by its own scale, which the features' unit is part of. */
+static BlemishStatus open_int8(HeadRunner *r, Conv **conv, const ConvShape *shape, const float *weight, float step,
+                               Error *e) {
+    int8_t *rounded = array_new(shape->out * shape->in, 1, e);
+    float *scale = array_new(shape->out, sizeof *scale, e);
+    if (rounded && scale) {
+        quantise_rows(weight, shape->out, shape->in, shape->in, rounded, scale);
+        for (size_t i = 0; i < shape->out; i++) scale[i] *= step;
+        conv_open_int8(conv, r->engine, shape, rounded, scale, NULL, e);
+    }
+    array_free(rounded);
+    array_free(scale);
+    return e->status;
+}
+
 /* The level's mix: a 1x1 convolution by the columns of weight (out, c) that belong to its features, each row times
  * row_scale[r % period]. It makes `padded` channels. */
 static BlemishStatus open_mix(HeadRunner *r, Level *l, const float *weight, size_t out, size_t padded,
@@ -30,7 +45,10 @@ static BlemishStatus open_mix(HeadRunner *r, Level *l, const float *weight, size
                              .kernel = 1,
                              .stride = 1,
                              .from = r->type};
-    conv_open(&l->mix, r->engine, &shape, part, NULL, e);
+    if (r->type == ELEMENT_U8)
+        open_int8(r, &l->mix, &shape, part, r->step[from > 0], e);
+    else
+        conv_open(&l->mix, r->engine, &shape, part, NULL, e);
     array_free(part);
     r->gmac += 1e-9 * (double)(l->y->in * l->x->in) * (double)(in * out);
     return e->status;
@@ -193,6 +211,7 @@ BlemishStatus head_runner_open(HeadRunner **out, Engine *engine, const Heads *he
     if (r == NULL) return e->status;
     r->g = *g;
     r->type = type;
+    memcpy(r->step, heads->step, sizeof r->step);
     r->k = kernels();
     r->engine = engine;
     r->hidden = heads->params.hidden;

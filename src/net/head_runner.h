@@ -24,7 +24,8 @@ struct HeadRunner {
     Geometry g;
     const Kernels *k;
     Engine *engine;
-    Element type; /* of the features, and what they are mixed in */
+    Element type;  /* of the features, and what they are mixed in */
+    float step[2]; /* int8: what a unit of f2 and of f3 is worth */
     Lift lift;
     size_t hidden;
     bool map_score;               /* there is no classification head: none of what is its own is made */

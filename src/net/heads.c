@@ -259,24 +259,28 @@ BlemishStatus heads_fill(Heads *heads, Error *e) {
     return set_all(heads, make_fill, 0, e);
 }
 
+BlemishStatus heads_load_tensor(Heads *heads, size_t index, const TensorFile *file, Error *e) {
+    const bool variance = index == SEG_VAR || index == CLS_VAR;
+    TrunkTensor t;
+    const Tensor *found;
+    char name[80];
+    heads_tensor(heads, index, &t);
+    snprintf(name, sizeof name, "heads.%s", t.name);
+    if (tensor_file_get(file, name, t.rank, t.shape, &found, e)) return e->status;
+    float *values = array_new(found->count, sizeof *values, e);
+    if (values == NULL) return e->status;
+    tensor_to_f32(found, values);
+    for (size_t k = 0; k < found->count && e->status == BLEMISH_OK; k++)
+        if (!isfinite(values[k]) || (variance && values[k] < 0))
+            error_set(e, BLEMISH_ERROR_FORMAT, "%s: %s: found %g at %zu, expected finite values%s", file->path, name,
+                      (double)values[k], k, variance ? ", none negative" : "");
+    if (e->status == BLEMISH_OK) heads_set(heads, index, values);
+    array_free(values);
+    return e->status;
+}
+
 BlemishStatus heads_load(Heads *heads, const TensorFile *file, Error *e) {
-    for (size_t i = 0; i < HEAD_TENSORS; i++) {
-        TrunkTensor t;
-        const Tensor *found;
-        char name[80];
-        heads_tensor(heads, i, &t);
-        snprintf(name, sizeof name, "heads.%s", t.name);
-        if (tensor_file_get(file, name, t.rank, t.shape, &found, e)) return e->status;
-        float *values = array_new(found->count, sizeof *values, e);
-        if (values == NULL) return e->status;
-        tensor_to_f32(found, values);
-        for (size_t k = 0; k < found->count && e->status == BLEMISH_OK; k++)
-            if (!isfinite(values[k]) || ((i == SEG_VAR || i == CLS_VAR) && values[k] < 0))
-                error_set(e, BLEMISH_ERROR_FORMAT, "%s: %s: found %g at %zu, expected finite values%s", file->path,
-                          name, (double)values[k], k, i == SEG_VAR || i == CLS_VAR ? ", none negative" : "");
-        if (e->status == BLEMISH_OK) heads_set(heads, i, values);
-        array_free(values);
-        if (e->status != BLEMISH_OK) return e->status;
-    }
+    for (size_t i = 0; i < HEAD_TENSORS; i++)
+        if (heads_load_tensor(heads, i, file, e)) return e->status;
     return BLEMISH_OK;
 }

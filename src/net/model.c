@@ -1,4 +1,4 @@
-#include "net/model.h"
+#include "net/model_file.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -33,7 +33,7 @@ typedef struct Field {
     char value[72];
     bool word; /* a JSON string in the header, else a JSON number or boolean as it stands */
 } Field;
-enum { FIELDS = 16 };
+enum { FIELDS = 17 };
 
 /* The shortest decimal that reads back to the same float. */
 static void float_text(float value, char out[72]) {
@@ -55,10 +55,10 @@ static void describe(const Model *m, Field f[FIELDS]) {
         {"height", "", false},          {"width", "", false},           {"hidden", "", false},
         {"align_corners", "", false},   {"feature_scale", "", false},   {"threshold", "", false},
         {"pixel_threshold", "", false}, {"data_fingerprint", "", true}, {"upscale", "", false},
-        {"classification", "", false}};
+        {"classification", "", false},  {"precision", "", true}};
     memcpy(f, names, sizeof names);
     enum { SIZE = sizeof f->value };
-    snprintf(f[1].value, SIZE, "%d", m->calibration.verdict == VERDICT_SCORE ? 1 : 2);
+    snprintf(f[1].value, SIZE, "%d", m->quantised || m->calibration.verdict != VERDICT_SCORE ? 2 : 1);
     snprintf(f[2].value, SIZE, "%s", m->program_version);
     snprintf(f[3].value, SIZE, "%s", m->trunk.backbone);
     snprintf(f[4].value, SIZE, "%s", m->heads.icpr ? "icpr" : "jims");
@@ -73,6 +73,7 @@ static void describe(const Model *m, Field f[FIELDS]) {
     snprintf(f[13].value, SIZE, "%s", m->fingerprint);
     snprintf(f[14].value, SIZE, "%s", m->geometry.h == m->geometry.h2 ? "false" : "true");
     snprintf(f[15].value, SIZE, "%s", m->heads.map_score ? "false" : "true");
+    snprintf(f[16].value, SIZE, "%s", m->quantised ? "int8" : "fp32");
 }
 
 BlemishStatus model_header(Model *model, Error *e) {
@@ -156,6 +157,16 @@ static bool read_switch(Reader *r, const char *key) {
     return read_choice(r, key, booleans) == 1;
 }
 
+/* Files from before there were int8 ones have no precision. */
+static bool read_quantised(Reader *r) {
+    static const char *const precisions[] = {"fp32", "int8", NULL};
+    if (r->e->status) return false;
+    char *text = tensor_file_metadata(r->file, "precision", r->e);
+    if (text == NULL) return false;
+    free(text);
+    return read_choice(r, "precision", precisions) == 1;
+}
+
 static size_t read_count(Reader *r, const char *key, size_t low, size_t high) {
     char *text = read_text(r, key), expected[80];
     uint64_t value = 0;
@@ -223,6 +234,7 @@ static BlemishStatus read_fields(Model *m, Reader *r, Error *e) {
     for (size_t i = 0; i < 15 && trunk_name(i); i++) backbones[i] = trunk_name(i);
     read_choice(r, "format", formats);
     read_choice(r, "format_version", versions);
+    m->quantised = read_quantised(r);
     const char *backbone = backbones[read_choice(r, "backbone", backbones)];
     bool icpr = read_choice(r, "variant", variants) == 1;
     snprintf(m->regime, sizeof m->regime, "%s", regimes[read_choice(r, "regime", regimes)]);
@@ -245,10 +257,16 @@ static BlemishStatus read_fields(Model *m, Reader *r, Error *e) {
     if (e->status == BLEMISH_OK && hidden % LIFT_BLOCK)
         error_set(e, BLEMISH_ERROR_FORMAT, "%s: hidden: found %zu, expected a multiple of %d", r->file->path, hidden,
                   LIFT_BLOCK);
-    if (e->status || trunk_load_folded(&m->trunk, backbone, r->file, e)) return e->status;
+    if (e->status == BLEMISH_OK && m->quantised && icpr) refuse(r, "variant", "icpr", "jims in a quantised model");
+    if (e->status) return e->status;
+    if (m->quantised ? trunk_load_quantised(&m->trunk, backbone, r->file, e)
+                     : trunk_load_folded(&m->trunk, backbone, r->file, e))
+        return e->status;
     if (geometry_make(&m->geometry, height, width, m->trunk.c2, m->trunk.c3, e)) return e->status;
     if (!upscale) geometry_at_layer2(&m->geometry);
-    if (heads_open(&m->heads, m->geometry.c, hidden, e) || heads_load(&m->heads, r->file, e)) return e->status;
+    if (heads_open(&m->heads, m->geometry.c, hidden, e)) return e->status;
+    if (m->quantised ? heads_load_quantised(&m->heads, &m->trunk, r->file, e) : heads_load(&m->heads, r->file, e))
+        return e->status;
     m->heads.icpr = icpr;
     m->heads.map_score = !classification;
     m->heads.feature_scale = scale;
@@ -269,17 +287,9 @@ BlemishStatus model_read(Model *model, const char *path, Error *e) {
 
 /* ---- writing --------------------------------------------------------------------------------------------- */
 
-/* Tensors with the memory of their names and of the heads' values in file order. */
-typedef struct Listing {
-    Tensor tensors[2 * TRUNK_CONVS_MAX + HEAD_TENSORS];
-    char names[2 * TRUNK_CONVS_MAX + HEAD_TENSORS][80];
-    size_t count;
-    float *values[HEAD_TENSORS];
-} Listing;
-
-static Tensor *list_tensor(Listing *l, size_t rank, const size_t *shape, const float *data) {
+Tensor *list_tensor(Listing *l, TensorType type, size_t rank, const size_t *shape, const void *data) {
     Tensor *t = &l->tensors[l->count];
-    *t = (Tensor){.name = l->names[l->count++], .type = TENSOR_F32, .rank = rank, .data = data, .count = 1};
+    *t = (Tensor){.name = l->names[l->count++], .type = type, .rank = rank, .data = data, .count = 1};
     for (size_t i = 0; i < rank; i++) t->count *= t->shape[i] = shape[i];
     return t;
 }
@@ -289,22 +299,29 @@ static void list_trunk(Listing *l, const Trunk *trunk) {
         const TrunkConv *conv = &trunk->convs[i];
         const size_t shape[4] = {conv->out, conv->in, conv->kernel, conv->kernel};
         snprintf(l->names[l->count], sizeof l->names[0], "backbone.%s.weight", conv->name);
-        list_tensor(l, 4, shape, conv->weight);
+        list_tensor(l, TENSOR_F32, 4, shape, conv->weight);
         snprintf(l->names[l->count], sizeof l->names[0], "backbone.%s.bias", conv->name);
-        list_tensor(l, 1, &conv->out, conv->bias);
+        list_tensor(l, TENSOR_F32, 1, &conv->out, conv->bias);
     }
 }
 
-static BlemishStatus list_heads(Listing *l, const Heads *heads, Error *e) {
-    for (size_t i = 0; i < HEAD_TENSORS; i++) {
-        TrunkTensor head;
-        heads_tensor(heads, i, &head);
-        snprintf(l->names[l->count], sizeof l->names[0], "heads.%s", head.name);
-        Tensor *t = list_tensor(l, head.rank, head.shape, NULL);
-        if ((l->values[i] = array_new(t->count, sizeof(float), e)) == NULL) return e->status;
-        heads_get(heads, i, l->values[i]);
-        t->data = l->values[i];
-    }
+BlemishStatus list_head(Listing *l, const Heads *heads, size_t index, Error *e) {
+    TrunkTensor head;
+    heads_tensor(heads, index, &head);
+    snprintf(l->names[l->count], sizeof l->names[0], "heads.%s", head.name);
+    Tensor *t = list_tensor(l, TENSOR_F32, head.rank, head.shape, NULL);
+    float *values = l->owned[l->count - 1] = array_new(t->count, sizeof *values, e);
+    if (values == NULL) return e->status;
+    heads_get(heads, index, values);
+    t->data = values;
+    return BLEMISH_OK;
+}
+
+static BlemishStatus list_all(Listing *l, const Model *model, Error *e) {
+    if (model->quantised) return list_quantised(l, model, e);
+    list_trunk(l, &model->trunk);
+    for (size_t i = 0; i < HEAD_TENSORS; i++)
+        if (list_head(l, &model->heads, i, e)) return e->status;
     return BLEMISH_OK;
 }
 
@@ -319,10 +336,9 @@ BlemishStatus model_write(const Model *model, const char *path, Error *e) {
     if (model->calibration.json) entries[count++] = (MetadataEntry){"calibration", model->calibration.json};
     Listing *l = array_new(1, sizeof *l, e);
     if (l == NULL) return e->status;
-    list_trunk(l, &model->trunk);
-    BlemishStatus status = list_heads(l, &model->heads, e);
+    BlemishStatus status = list_all(l, model, e);
     if (status == BLEMISH_OK) status = safetensors_write(path, l->tensors, l->count, entries, count, e);
-    for (size_t i = 0; i < HEAD_TENSORS; i++) array_free(l->values[i]);
+    for (size_t i = 0; i < LISTING_MAX; i++) array_free(l->owned[i]);
     array_free(l);
     return status;
 }

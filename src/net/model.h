@@ -10,6 +10,7 @@ typedef struct Model {
     Heads heads;
     Geometry geometry;
     bool align_corners;
+    bool quantised; /* weights are whole multiples of a row's scale, and activations have steps */
     float threshold, pixel_threshold;
     Calibration calibration;
     char regime[16];          /* "unsupervised", "supervised", "none" */
@@ -21,7 +22,8 @@ typedef struct Model {
 } Model;
 
 #define MODEL_FORMAT "blemish-model"
-/* 1, or 2 where the verdict is not the score's, so that programs from before there was another refuse the file. */
+/* format_version is 1, or 2 where a program that knows only 1 would misread the file: int8 weights, or a verdict that
+ * is not the score's. */
 
 /* Fills what every new model has: the library's version, thresholds of 0.5, regime "none". */
 void model_start(Model *model);

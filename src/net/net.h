@@ -27,6 +27,7 @@ typedef struct TrunkConv {
     char name[48]; /* "layer1.0.conv1" */
     size_t in, out, kernel, stride, padding;
     float *weight, *bias; /* (out, in, kernel, kernel) and (out), BatchNorm folded in */
+    float step;           /* quantised: what a unit of its output is worth */
 } TrunkConv;
 #define TRUNK_CONVS_MAX 64
 typedef struct Trunk {
@@ -38,18 +39,24 @@ typedef struct Trunk {
 BlemishStatus trunk_load(Trunk *trunk, const char *backbone, const TensorFile *file, Error *e);
 /* From a model file's folded "backbone.<conv>.weight" and ".bias". */
 BlemishStatus trunk_load_folded(Trunk *trunk, const char *backbone, const TensorFile *file, Error *e);
+/* The same of a quantised model's file. */
+BlemishStatus trunk_load_quantised(Trunk *trunk, const char *backbone, const TensorFile *file, Error *e);
 void trunk_close(Trunk *trunk);
 
 /* ---- backbone.c ----------------------------------------------------------------------------------------- */
 typedef struct Backbone Backbone;
-/* Input sizes from 32; type is what it computes in and its maps are of: ELEMENT_F32 or, where engine_has_bf16,
- * ELEMENT_BF16. The trunk must outlive nothing: its weights are packed here. */
+/* Input sizes from 32; type is what it computes in and its maps are of: ELEMENT_F32, ELEMENT_BF16 where
+ * engine_has_bf16, or ELEMENT_U8 of a quantised trunk. The trunk must outlive nothing: its weights are packed here. */
 BlemishStatus backbone_open(Backbone **out, Engine *engine, const Trunk *trunk, Element type, size_t batch,
                             size_t height, size_t width, Error *e);
 /* Where the caller writes its input: (batch, H, W, 3), normalised. */
 float *backbone_input(Backbone *backbone);
 /* *f2 (batch, h2, w2, c2) and *f3 (batch, h3, w3, c3) belong to the backbone, until its next run. */
 BlemishStatus backbone_run(Backbone *backbone, const void **f2, const void **f3, Error *e);
+/* Of an fp32 backbone: hands each convolution's result to `each` from the next run on; `conv` is its place in the
+ * trunk. */
+typedef void (*BackboneFn)(void *user, size_t conv, const float *values, size_t count);
+void backbone_observe(Backbone *backbone, BackboneFn each, void *user);
 double backbone_gmac(const Backbone *backbone); /* per image */
 void backbone_close(Backbone *backbone);
 
@@ -97,6 +104,7 @@ typedef struct Heads {
     bool icpr;           /* classification head on A(F) instead of F */
     bool map_score;      /* no classification head: the score is the map's maximum */
     float feature_scale; /* features are divided by it (docs/recipes.md) */
+    float step[2];       /* quantised: what a unit of f2 and of f3 is worth */
     HeadParams params;
     HeadStats stats;
 } Heads;
@@ -119,6 +127,27 @@ double adaptor_bias_through(const HeadParams *p, const float *row);
 BlemishStatus heads_fill(Heads *heads, Error *e);
 /* From a model file's "heads.<name>" tensors; e->status must be BLEMISH_OK on entry. */
 BlemishStatus heads_load(Heads *heads, const TensorFile *file, Error *e);
+BlemishStatus heads_load_tensor(Heads *heads, size_t index, const TensorFile *file, Error *e);
+
+/* ---- quantise.c ------------------------------------------------------------------------------------------ */
+enum { INT8_MOST = 127, RANGE_BINS = 2048 };
+/* out (rows, per) = row / scale, to the nearest, of rows at `stride`; scale (rows) makes the largest INT8_MOST. */
+void quantise_rows(const float *weight, size_t rows, size_t per, size_t stride, int8_t *out, float *scale);
+/* How large values are: bins of `width` by magnitude, without the zeros. Zero-initialised before first use. */
+typedef struct Range {
+    float width;
+    uint64_t bins[RANGE_BINS];
+} Range;
+void range_add(Range *range, const float *values, size_t count);
+/* The step of `levels` that makes the least squared error of rounding and saturation together. */
+float range_step(const Range *range, size_t levels);
+/* Rounds the weights in place and sets the steps from the range of each convolution's result. */
+BlemishStatus trunk_quantise(Trunk *trunk, const Range *ranges, Error *e);
+/* The same of JIMS heads; their adaptor is multiplied into the segmentation head before. */
+BlemishStatus heads_quantise(Heads *heads, Engine *engine, const Trunk *trunk, Error *e);
+void heads_adaptor_identity(Heads *heads);
+/* The steps of the features from those of layer2's and layer3's last convolution. */
+void heads_take_steps(Heads *heads, const Trunk *trunk);
 
 /* ---- lift.c: bands of one geometry ----------------------------------------------------------------------- */
 typedef struct Lift {

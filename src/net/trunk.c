@@ -117,6 +117,25 @@ static BlemishStatus load_folded_conv(TrunkConv *conv, const TensorFile *file, E
     return fetch(file, name, 1, &conv->out, conv->bias, e);
 }
 
+/* int8 weights with a scale for each row, and the step of the result. */
+static BlemishStatus load_quantised_conv(TrunkConv *conv, const TensorFile *file, Error *e) {
+    char name[128];
+    const size_t per = conv->in * conv->kernel * conv->kernel, one = 1;
+    if (load_folded_conv(conv, file, e)) return e->status;
+    float *scale = array_new(conv->out, sizeof *scale, e);
+    if (scale == NULL) return e->status;
+    snprintf(name, sizeof name, "backbone.%s.scale", conv->name);
+    if (fetch(file, name, 1, &conv->out, scale, e) == BLEMISH_OK)
+        for (size_t i = 0; i < conv->out * per; i++) conv->weight[i] *= scale[i / per];
+    array_free(scale);
+    snprintf(name, sizeof name, "backbone.%s.step", conv->name);
+    if (e->status || fetch(file, name, 1, &one, &conv->step, e)) return e->status;
+    if (!(conv->step > 0))
+        return error_set(e, BLEMISH_ERROR_FORMAT, "%s: %s: found %g, expected a positive number", file->path, name,
+                         (double)conv->step);
+    return BLEMISH_OK;
+}
+
 static BlemishStatus load_all(Trunk *trunk, const char *backbone, const TensorFile *file,
                               BlemishStatus (*load)(TrunkConv *, const TensorFile *, Error *), Error *e) {
     e->status = BLEMISH_OK;
@@ -132,6 +151,10 @@ BlemishStatus trunk_load(Trunk *trunk, const char *backbone, const TensorFile *f
 
 BlemishStatus trunk_load_folded(Trunk *trunk, const char *backbone, const TensorFile *file, Error *e) {
     return load_all(trunk, backbone, file, load_folded_conv, e);
+}
+
+BlemishStatus trunk_load_quantised(Trunk *trunk, const char *backbone, const TensorFile *file, Error *e) {
+    return load_all(trunk, backbone, file, load_quantised_conv, e);
 }
 
 void trunk_close(Trunk *trunk) {
