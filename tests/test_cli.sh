@@ -222,8 +222,8 @@ import json
 lines = [line.split(maxsplit=1) for line in open("info.text")]
 text = {line[0]: line[1].strip() for line in lines if len(line) == 2}
 header = json.load(open("info.json"))["header"]
-plain = {k: v for k, v in header.items() if not isinstance(v, dict)}
-assert len(plain) == 16 and ["metrics"] in lines and ["recipe"] in lines
+plain = {k: v for k, v in header.items() if not isinstance(v, dict) and v is not None}
+assert len(plain) == 17 and ["metrics"] in lines and ["recipe"] in lines
 for k, v in plain.items():
     assert text[k] == (v if isinstance(v, str) else json.dumps(v)), (k, v, text[k])
 P
@@ -243,6 +243,16 @@ expect 0 train --data data --backbone resnet18 --weights "$weights" --threads 1 
 rm r.blemish again.blemish
 expect 0 info m.blemish
 grep -q "^  train.epochs  *3$" out || fail "info: $(cat out)"
+
+echo "quantize"
+expect 0 quantize m.blemish --data data --out m8.blemish --threads 1 --quiet
+[ "$(wc -c <m8.blemish)" -lt $(($(wc -c <m.blemish) * 3 / 10)) ] || fail "the quantised model is too large"
+expect 0 info m8.blemish
+grep -q "^precision *int8$" out || fail "info does not show int8: $(cat out)"
+expect 0 bench m8.blemish --runs 1 --warmup 0
+grep -q "threads, int8$" out || fail "a quantised model does not run in int8: $(cat out)"
+refuse 1 "model: found a quantised one" quantize m8.blemish --data data --out twice.blemish --quiet
+[ ! -e twice.blemish ] || fail "a refused quantize wrote a file"
 
 echo "interrupted training"
 long=("${recipe[@]}" --epochs 60 --checkpoint-every 7)

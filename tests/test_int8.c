@@ -1,10 +1,11 @@
-/* Integer convolutions against their definition. */
+/* Integer convolutions against their definition, and quantised networks against fp32. */
 #include "helper_model.h"
 #include "helper_numbers.h"
-#include "engine/engine.h"
+#include "infer/infer.h"
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 static int8_t random_s8(Random *r) {
     return (int8_t)((int)random_below(r, 255) - 127);
@@ -114,10 +115,132 @@ static void floats_are_refused(void **state) {
     engine_close(engine);
 }
 
+/* ---- quantised networks ---------------------------------------------------------------------------------- */
+
+static void rows_are_rounded_by_their_largest(void **state) {
+    (void)state;
+    const float rows[2][4] = {{1.27f, -0.006f, 0.004f, 9}, {0, 0, 0, 9}};
+    int8_t out[2][3];
+    float scale[2];
+    quantise_rows(&rows[0][0], 2, 3, 4, &out[0][0], scale);
+    assert_true(fabsf(scale[0] - 0.01f) < 1e-8f);
+    assert_true(scale[1] == 1.0f);
+    assert_true(out[0][0] == 127 && out[0][1] == -1 && out[0][2] == 0);
+    assert_true(out[1][0] == 0 && out[1][1] == 0 && out[1][2] == 0);
+}
+
+/* The step is no worse than any other by brute force over the values themselves; one percent is the bins' share. */
+static void steps_have_the_least_error(void **state) {
+    (void)state;
+    enum { N = 20000 };
+    Random r = random_new(5, 0);
+    Range range = {0};
+    float *values = malloc(N * sizeof *values);
+    assert_non_null(values);
+    for (size_t i = 0; i < N; i++) values[i] = random_normal(&r) * (i % 1000 ? 1.0f : 12.0f);
+    range_add(&range, values, N / 100); /* a small part first: the range has to widen */
+    range_add(&range, values + N / 100, N - N / 100);
+    double best = INFINITY, chosen = 0;
+    const double step = (double)range_step(&range, INT8_MOST);
+    for (int k = 0; k <= 100; k++) {
+        const double s = k ? 40.0 * k / 100 / INT8_MOST : step;
+        double error = 0;
+        for (size_t i = 0; i < N; i++) {
+            const double q = fmin(fmax(rint((double)values[i] / s), -INT8_MOST), INT8_MOST) * s - (double)values[i];
+            error += q * q;
+        }
+        if (k == 0) chosen = error;
+        best = fmin(best, error);
+    }
+    assert_true(chosen <= 1.02 * best);
+    const Range empty = {0};
+    assert_true(range_step(&empty, 255) == 1.0f);
+    free(values);
+}
+
+static void collect(void *user, size_t conv, const float *values, size_t count) {
+    range_add((Range *)user + conv, values, count);
+}
+
+static void quantise(Model *m, uint64_t seed) {
+    Error e = {0};
+    Engine *engine;
+    Backbone *backbone;
+    BlemishImage image;
+    const void *f2, *f3;
+    Range *ranges = array_new(TRUNK_CONVS_MAX, sizeof *ranges, &e);
+    const Geometry *g = &m->geometry;
+    assert_ok(engine_open(&engine, 2, &e), e.text);
+    assert_ok(backbone_open(&backbone, engine, &m->trunk, ELEMENT_F32, 1, g->height, g->width, &e), e.text);
+    backbone_observe(backbone, collect, ranges);
+    picture_make(&image, g->width, g->height, 3, seed);
+    image_to_input(&image, g->height, g->width, backbone_input(backbone));
+    const int before = engine_enter(engine);
+    assert_ok(backbone_run(backbone, &f2, &f3, &e), e.text);
+    engine_leave(before);
+    assert_ok(trunk_quantise(&m->trunk, ranges, &e), e.text);
+    assert_ok(heads_quantise(&m->heads, engine, &m->trunk, &e), e.text);
+    m->quantised = true;
+    assert_ok(model_header(m, &e), e.text);
+    backbone_close(backbone);
+    engine_close(engine);
+    image_free(&image);
+    array_free(ranges);
+}
+
+static float judge(const Model *m, BlemishPrecision precision, float *map) {
+    BlemishSessionSettings settings = {.threads = 2, .batch = 1, .precision = precision};
+    Session s;
+    Error e = {0};
+    BlemishImage image;
+    BlemishResult result;
+    picture_make(&image, 70, 50, 3, 9);
+    assert_ok(session_open(&s, m, &settings, &e), e.text);
+    assert_ok(session_run(&s, &image, 1, &result, &e), e.text);
+    memcpy(map, result.map, m->geometry.height * m->geometry.width * sizeof *map);
+    assert_string_equal(session_cost(&s).precision, precision == BLEMISH_PRECISION_FP32 ? "fp32" : "int8");
+    session_close(&s);
+    image_free(&image);
+    return result.score;
+}
+
+/* On an odd size. The file gives back the very same integers; int8 stays near fp32: eight bits a layer leave the
+ * features a few percent, the logits some hundredths and less after the sigmoid, whose slope is at most 1/4. */
+static void a_quantised_model_survives_its_file(void **state) {
+    (void)state;
+    enum { H = 65, W = 90 };
+    char folder[PATH_SIZE], path[PATH_SIZE];
+    float fp32[H * W], before[H * W], after[H * W];
+    Model m, again;
+    Error e = {0};
+    folder_make(folder);
+    path_in(path, folder, "m.blemish");
+    model_make(&m, H, W);
+    const float score = judge(&m, BLEMISH_PRECISION_FP32, fp32);
+    quantise(&m, 4);
+    const float quantised = judge(&m, BLEMISH_PRECISION_AUTO, before);
+    double worst = 0;
+    for (size_t i = 0; i < H * W; i++) worst = fmax(worst, fabs((double)fp32[i] - (double)before[i]));
+    print_message("int8: map within %.1e, score within %.1e\n", worst, fabs((double)(score - quantised)));
+    assert_true(worst > 0 && worst < 0.03);
+    assert_true(fabsf(score - quantised) < 0.03f);
+    assert_ok(model_write(&m, path, &e), e.text);
+    assert_ok(model_read(&again, path, &e), e.text);
+    assert_true(again.quantised);
+    assert_non_null(strstr(again.header_json, "\"format_version\":2"));
+    assert_non_null(strstr(again.header_json, "\"precision\":\"int8\""));
+    assert_true(judge(&again, BLEMISH_PRECISION_INT8, after) == quantised);
+    assert_memory_equal(before, after, sizeof before);
+    model_close(&m);
+    model_close(&again);
+    folder_remove(folder);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(convolutions_match_their_definition),
-        cmocka_unit_test(floats_are_refused),
+        cmocka_unit_test(convolutions_match_their_definition), cmocka_unit_test(floats_are_refused),
+        cmocka_unit_test(rows_are_rounded_by_their_largest),   cmocka_unit_test(steps_have_the_least_error),
+        cmocka_unit_test(a_quantised_model_survives_its_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -195,6 +195,25 @@ static void bf16_rounds_to_nearest_even(void **state) {
     free(in), free(out);
 }
 
+static void int8_rounds_and_saturates(void **state) {
+    (void)state;
+    enum { N = 4096 + 13 };
+    float *in = zero_floats(N);
+    int8_t *out = calloc(N, 1);
+    assert_non_null(out);
+    Random r = random_new(17, 0);
+    for (size_t i = 0; i < N; i++) in[i] = i < 600 ? 0.25f * ((float)i - 300.0f) : 70.0f * random_signed(&r);
+    in[600] = INFINITY, in[601] = -INFINITY, in[602] = -0.0f, in[603] = 1e30f;
+    for (size_t set = 0; kernels_at(set); set++) {
+        kernels_at(set)->to_s8(in, N, 2.0f, out);
+        for (size_t i = 0; i < N; i++) {
+            const float want = fminf(fmaxf(roundf(2.0f * in[i]), -127), 127); /* halves away from zero */
+            if ((float)out[i] != want) fail_msg("%.9g: found %d, expected %.0f", (double)in[i], out[i], (double)want);
+        }
+    }
+    free(in), free(out);
+}
+
 static void bf16_comes_back_exactly(void **state) {
     (void)state;
     enum { N = 0x10000 };
@@ -224,6 +243,7 @@ int main(void) {
         cmocka_unit_test(adamw_matches_its_twin),
         cmocka_unit_test(bf16_rounds_to_nearest_even),
         cmocka_unit_test(bf16_comes_back_exactly),
+        cmocka_unit_test(int8_rounds_and_saturates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,15 +8,15 @@ BLEMISH_API void blemish_quantise_defaults(BlemishQuantiseSettings *settings) {
     if (settings) *settings = (BlemishQuantiseSettings){.images = 128};
 }
 
-typedef struct Calibration {
+typedef struct Quantisation {
     Model *model;
     const Manifest *manifest;
     const BlemishQuantiseSettings *settings;
     Range ranges[TRUNK_CONVS_MAX];
-} Calibration;
+} Quantisation;
 
 static void observe(void *user, size_t conv, const float *values, size_t count) {
-    Calibration *c = user;
+    Quantisation *c = user;
     range_add(&c->ranges[conv], values, count);
 }
 
@@ -27,7 +27,7 @@ static BlemishStatus report(const BlemishQuantiseSettings *s, size_t done, size_
 }
 
 /* The training images, every k-th of them where there are more than wanted. */
-static BlemishStatus run_images(Calibration *c, Backbone *backbone, Error *e) {
+static BlemishStatus run_images(Quantisation *c, Backbone *backbone, Error *e) {
     const Geometry *g = &c->model->geometry;
     size_t total = 0, seen = 0, done = 0;
     for (size_t i = 0; i < c->manifest->count; i++) total += c->manifest->samples[i].split == BLEMISH_SPLIT_TRAIN;
@@ -48,7 +48,7 @@ static BlemishStatus run_images(Calibration *c, Backbone *backbone, Error *e) {
     return report(c->settings, wanted, wanted, e);
 }
 
-static BlemishStatus measure(Calibration *c, Engine *engine, Error *e) {
+static BlemishStatus measure(Quantisation *c, Engine *engine, Error *e) {
     const Geometry *g = &c->model->geometry;
     Backbone *backbone;
     if (backbone_open(&backbone, engine, &c->model->trunk, ELEMENT_F32, 1, g->height, g->width, e)) return e->status;
@@ -82,10 +82,10 @@ BLEMISH_API BlemishStatus blemish_model_quantise(BlemishModel *m, const BlemishD
     if (check(m, dataset, &s, e)) return e->status;
     Engine *engine;
     if (engine_open(&engine, s.threads, e)) return e->status;
-    Calibration *c = array_new(1, sizeof *c, e);
+    Quantisation *c = array_new(1, sizeof *c, e);
     BlemishStatus status = e->status;
     if (c) {
-        *c = (Calibration){.model = &m->model, .manifest = &dataset->manifest, .settings = &s};
+        *c = (Quantisation){.model = &m->model, .manifest = &dataset->manifest, .settings = &s};
         status = measure(c, engine, e);
         if (status == BLEMISH_OK) { /* from here on the model is changed: what fails now leaves none */
             status = trunk_quantise(&m->model.trunk, c->ranges, e);
