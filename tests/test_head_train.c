@@ -148,10 +148,16 @@ static void check_gradients(const Step *s, double clip) {
     }
 }
 
-/* Adam's first step is lr * g / (|g| + 1e-8): where a gradient is itself at the level of fp32 rounding (below 1e-5 of
- * its tensor's rms), its sign is a coin's, and so is a whole lr. Everywhere else the bar of 1e-5 holds. */
-static double allowed_difference(float gradient, double rms) {
-    return fabs((double)gradient) > 1e-5 * rms ? 1e-5 : 2 * 2e-4;
+/* Adam's first step is lr * g / (|g| + 1e-8). */
+static double first_step(double gradient) {
+    return 2e-4 * gradient / (fabs(gradient) + 1e-8);
+}
+
+/* 1e-5, and what the step makes of fp32's rounding of a gradient, 1e-5 of its tensor's rms: nothing where the gradient
+ * is of usual size; where it is rounding noise itself its sign is a coin's, and so is a whole lr. */
+static double allowed_difference(double gradient, double rms) {
+    const double rounding = 1e-5 * rms;
+    return 1e-5 + first_step(gradient + rounding) - first_step(gradient - rounding);
 }
 
 /* A parameter without gradient only decays. */
@@ -192,7 +198,7 @@ static void check_update(Step *s, double clip) {
         if (has_no_gradient(t.name, s->heads.icpr)) check_decay(&t, found, n, &recipe);
         for (size_t k = 0; k < n && !has_no_gradient(t.name, s->heads.icpr); k++) {
             const double difference = fabs((double)found[k] - (double)expected[k]);
-            assert_true(difference < (gradient ? allowed_difference(gradient[k], rms) : 1e-5));
+            assert_true(difference < (gradient ? allowed_difference((double)gradient[k], rms) : 1e-5));
             loose += difference >= 1e-5;
         }
         print_message("%s: within %.1e, %zu of %zu beyond 1e-5\n", name, largest_difference(found, expected, n), loose,
