@@ -16,6 +16,7 @@ static BlemishStatus level_advance(HeadRunner *r, Level *l, const uint8_t *f, si
     l->made = first + l->strip;
     float *rows = l->rows + (first - keep) * l->row;
     const uint8_t *features = f + first * l->x->in * l->channels * element_size(r->type);
+    if (first || l->reach) engine_lap(r->engine, "lift and heads"); /* of the strips before */
     if (conv_run(l->mix, features, l->reach ? r->mixes : rows, r->scratch, e)) return e->status;
     engine_lap(r->engine, "head mixes");
     if (l->reach) cls_lift_columns(r->k, l->x, r->mixes, l->strip, rows);
@@ -101,6 +102,7 @@ BlemishStatus head_runner_run(HeadRunner *r, const void *f2, const void *f3, flo
 #pragma omp parallel for schedule(static)
         for (size_t row = y; row < end; row++) seg_row(r, row, map);
     }
+    engine_lap(r->engine, "lift and heads");
     *score = 0;
     for (size_t y = 0, end; y < r->g.h && !r->map_score; y = end) {
         if (levels_reach(r, r->cls, f, y, &end, e)) return e->status;
