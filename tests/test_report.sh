@@ -103,6 +103,22 @@ for set in good one mixed; do
     python3 check.py $set $(($(wc -l <$set.csv) - 1 - $([ $set = mixed ] && echo 1 || echo 0)))
 done
 
+echo "Ctrl-C writes nothing"
+"$blemish" synth many --size 64 --train-good 1 --train-defect 0 --test-good 600 --test-defect 0 --quiet
+"$blemish" eval m.blemish --data many --report stopped --threads 1 >out 2>err &
+pid=$!
+for _ in {1..600}; do
+    grep -q "^evaluate" err && break
+    sleep 0.05
+done
+kill -INT $pid
+code=0 && wait $pid || code=$?
+if [ $code = 0 ]; then
+    echo "the evaluation was over before the signal" # on a very fast machine
+else
+    [ $code = 1 ] && grep -q "interrupted; nothing is written" err && [ ! -e stopped ] || fail "Ctrl-C: $code, $(cat err)"
+fi
+
 echo "names are text, never markup"
 odd="<img src=x onerror=alert(1)> & \"quotes' ü"
 mkdir -p "$odd/<" && cp "$(head -1 <<<"$good")" "$odd/</script><b>.png"

@@ -27,15 +27,15 @@ static json_t *headline(const Verdicts *v) {
     const size_t defects = v->found + v->missed, good = v->false_alarms + v->passed;
     if (defects && good) {
         snprintf(text, sizeof text,
-                 "%zu of %zu defective images are found, at %zu false alarm%s among %zu good images.", v->found,
-                 defects, v->false_alarms, v->false_alarms == 1 ? "" : "s", good);
+                 "%zu of %zu defective images are found, at %zu false alarm%s among %zu good image%s.", v->found,
+                 defects, v->false_alarms, v->false_alarms == 1 ? "" : "s", good, good == 1 ? "" : "s");
     } else if (defects) {
         snprintf(text, sizeof text,
                  "%zu of %zu defective images are found; there is no good image to tell false alarms by.", v->found,
                  defects);
     } else {
-        snprintf(text, sizeof text, "%zu false alarm%s among %zu good images; there is no defective image.",
-                 v->false_alarms, v->false_alarms == 1 ? "" : "s", good);
+        snprintf(text, sizeof text, "%zu false alarm%s among %zu good image%s; there is no defective image.",
+                 v->false_alarms, v->false_alarms == 1 ? "" : "s", good, good == 1 ? "" : "s");
     }
     return json_string(text);
 }

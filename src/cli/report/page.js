@@ -82,7 +82,7 @@ const sizeNames = data.by_size.map(g => g.name), sizeEdges = [0.001, 0.01, 0.05]
 const rows = data.predictions.filter(r => r.label);
 const isDefect = r => r.label === 'defect';
 const sizeOf = r => known(r.defect_area) ? sizeNames[sizeEdges.filter(e => r.defect_area >= e).length] : sizeNames[4];
-const nameOf = r => r.path.replace(/^.*\//, '');
+const nameOf = r => r.path.replace(/^.*\//, ''), shortName = r => r.path.split('/').slice(-2).join('/');
 const scores = wanted => rows.filter(r => isDefect(r) === wanted).map(r => r.score).sort((a, b) => a - b);
 const good = scores(false), defects = scores(true);
 
@@ -116,7 +116,7 @@ const wrongness = r => isDefect(r) ? state.threshold - r.score : r.score - state
 
 /* The same words as report_json.c, headline(). */
 function headline(c) {
-  const alarms = plural(c.falseAlarms, 'false alarm') + ' among ' + good.length + ' good images';
+  const alarms = plural(c.falseAlarms, 'false alarm') + ' among ' + plural(good.length, 'good image');
   if (!defects.length) return alarms + '; there is no defective image.';
   const found = c.found + ' of ' + defects.length + ' defective images are found';
   return found + (good.length ? ', at ' + alarms + '.' : '; there is no good image to tell false alarms by.');
@@ -124,8 +124,8 @@ function headline(c) {
 
 /* ---- plots ------------------------------------------------------------------------------------------------- */
 
-const W = 300, H = 240, L = 38, R = 8, T = 8, B = 36;
-const sure = name => data.intervals && data.intervals[name] ? ' (' + figure(data.intervals[name][0], 3) + ' to ' + figure(data.intervals[name][1], 3) + ')' : '';
+const W = 300, H = 240, L = 38, R = 14, T = 8, B = 36;
+const sure = name => data.intervals && data.intervals[name] ? ` (${figure(data.intervals[name][0], 3)} to ${figure(data.intervals[name][1], 3)})` : '';
 
 function frame(description, xAxis, yAxis, pick) {
   const X = v => L + (W - L - R) * (v - xAxis.from) / (xAxis.to - xAxis.from);
@@ -166,9 +166,9 @@ function pointTable(names, columns, total) {
 
 const movers = []; /* called when the threshold has moved */
 
-function addPlot(title, caption, ...content) {
-  const text = html('figcaption', null, caption);
-  $('plots').append(html('figure', null, html('h3', null, title), content[0], text, ...content.slice(1)));
+function addPlot(title, metric, picture, ...below) {
+  const text = html('figcaption');
+  $('plots').append(html('figure', null, html('h3', null, title, html('small', null, metric)), picture, text, ...below));
   return text;
 }
 
@@ -214,7 +214,7 @@ function plotScores() {
   picture.append(cut);
   const table = [...Array(10)].map((_, i) => [low + (high - low) * i / 10, low + (high - low) * (i + 1) / 10]);
   const inside = (list, [a, b], last) => (last ? list.length : below(list, b)) - below(list, a);
-  const caption = addPlot('Scores', '', picture, html('details', null, html('summary', null, 'As a table'), html('table', null,
+  const caption = addPlot('Scores', `${good.length} good, ${defects.length} defective`, picture, html('details', null, html('summary', null, 'As a table'), html('table', null,
     html('thead', null, html('tr', null, ['score from', 'to', 'good', 'defective'].map(t => html('th', { scope: 'col' }, t)))),
     html('tbody', null, table.map((edge, i) => html('tr', null, html('td', null, figure(edge[0], 3)), html('td', null, figure(edge[1], 3)),
       html('td', null, inside(good, edge, i === 9) + ''), html('td', null, inside(defects, edge, i === 9) + '')))))));
@@ -241,9 +241,9 @@ function plotImages(curve) {
     svg('path', { class: 'curve', d: lines(stairs) }), marks[1]);
   const n = curve.threshold.length;
   const captions = [
-    addPlot('ROC, area ' + figure(data.metrics.i_auroc) + sure('i_auroc'), '', roc.picture,
+    addPlot('ROC', 'area ' + figure(data.metrics.i_auroc) + sure('i_auroc'), roc.picture,
             pointTable(['threshold', 'false alarms', 'found'], [curve.threshold, curve.fpr, curve.recall], n)),
-    addPlot('Precision-recall, AP ' + figure(data.metrics.ap_det) + sure('ap_det'), '', prc.picture,
+    addPlot('Precision-recall', 'AP ' + figure(data.metrics.ap_det) + sure('ap_det'), prc.picture,
             pointTable(['threshold', 'recall', 'precision'], [curve.threshold, curve.recall, curve.precision], n))];
   movers.push(c => {
     const precision = c.precision === null ? 1 : c.precision;
@@ -268,7 +268,7 @@ function plotPixels(curve) {
   }
   picture.append(svg('path', { class: 'curve', d: lines(points.map(p => [X(p[0]), Y(p[1])])) }), mark);
   const slider = html('input', { type: 'range', min: 0, max: last, step: 1, 'aria-label': 'Pixel threshold', oninput: () => set(last - slider.value) });
-  const caption = addPlot('Per-region overlap, AUPRO ' + figure(data.metrics.aupro) + sure('aupro'), '', picture, slider,
+  const caption = addPlot('Per-region overlap', 'AUPRO ' + figure(data.metrics.aupro) + sure('aupro'), picture, slider,
     pointTable(['pixel threshold', 'false positives', 'overlap', 'precision', 'recall'],
                [curve.threshold, curve.fpr, curve.overlap, curve.precision, curve.recall], last + 1));
   function set(i) {
@@ -345,7 +345,7 @@ function metricsTable() {
     ['AUPRO', 'aupro', 'per-region overlap up to a false-positive rate of 0.3'],
     ['Best pixel F1', 'pixel_best_f1', 'at pixel threshold ' + (known(m.pixel_best_f1_threshold) ? exact(m.pixel_best_f1_threshold) : '\u2013')]];
   const cell = key => data.intervals && data.intervals[key] ? figure(data.intervals[key][0]) + ' to ' + figure(data.intervals[key][1]) : '\u2013';
-  $('metrics').append(html('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'Metrics' }, html('table', null,
+  $('metrics').append(html('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'Metrics' }, html('table', { class: 'words' },
     html('thead', null, html('tr', null, ['', 'value', `${100 * data.confidence} % interval`, 'what'].map(t => html('th', { scope: 'col' }, t)))),
     html('tbody', null, list.map(([name, key, what]) => html('tr', null, html('th', { scope: 'row' }, name), html('td', null, figure(m[key])), html('td', null, cell(key)), html('td', null, what)))))));
 }
@@ -387,20 +387,21 @@ function card(r, i) {
   const size = known(r.defect_area) ? ', ' + percent(r.defect_area) + ' marked' : '';
   return html('li', { class: wrong ? 'wrong' : '' },
     html('button', { type: 'button', class: 'strip', 'aria-label': `Enlarge ${nameOf(r)}: ${text}`, onclick: () => view(i) }, panels(r)),
-    html('div', null, html('span', { class: 'tag' }, verdictNames[verdict]), ` ${exact(r.score)} \u00b7 ${r.type}${size}`), html('div', { class: 'name', title: r.path }, r.path));
+    html('div', null, html('span', { class: 'tag' }, verdictNames[verdict]), ` ${exact(r.score)} \u00b7 ${r.type}${size}`), html('div', { class: 'name', title: r.path }, shortName(r)));
 }
 
 let listed = [];
 function showGallery() {
-  const matching = shownRows.filter(r => (!state.type || r.type === state.type) && (!state.size || isDefect(r) && sizeOf(r) === state.size));
-  const tally = { all: matching.length };
-  for (const r of matching) tally[verdictOf(r)] = (tally[verdictOf(r)] || 0) + 1;
+  const chosen = r => (!state.type || r.type === state.type) && (!state.size || isDefect(r) && sizeOf(r) === state.size);
+  const tally = list => list.reduce((t, r) => { t.all++; t[verdictOf(r)]++; return t; }, { all: 0, missed: 0, alarm: 0, found: 0, passed: 0 });
+  const here = tally(shownRows.filter(chosen)), there = tally(rows.filter(chosen)); /* with a picture, and altogether */
   for (const button of document.querySelectorAll('[data-verdict]')) {
     const key = button.dataset.verdict;
     button.setAttribute('aria-pressed', key === state.verdict);
-    button.textContent = { all: 'All', missed: 'Missed defects', alarm: 'False alarms', found: 'Found', passed: 'Passed' }[key] + ' ' + (tally[key] || 0);
+    button.textContent = { all: 'All', missed: 'Missed defects', alarm: 'False alarms', found: 'Found', passed: 'Passed' }[key] +
+      ` ${here[key]}` + (here[key] < there[key] ? ` of ${there[key]}` : '');
   }
-  listed = matching.filter(r => state.verdict === 'all' || verdictOf(r) === state.verdict).sort((a, b) => wrongness(b) - wrongness(a));
+  listed = shownRows.filter(r => chosen(r) && (state.verdict === 'all' || verdictOf(r) === state.verdict)).sort((a, b) => wrongness(b) - wrongness(a));
   $('gallery').replaceChildren(...listed.slice(0, state.shown).map(card));
   if (!listed.length) $('gallery').append(html('li', { class: 'note' }, 'No image of this kind.'));
   $('more').hidden = listed.length <= state.shown;
@@ -425,6 +426,8 @@ function view(i) {
   state.open = i;
   const legend = html('p', { class: 'note' }, 'map 0 ', html('span', { class: 'legend', style: 'background-image:linear-gradient(90deg,#30123b00,#28bceb36 25%,#a4fc3c6c 50%,#fb7e21a2 75%,#7a0403d9)' }), ` 1, here at most ${exact(r.map_max)}`);
   $('viewer-title').textContent = `${verdictNames[verdictOf(r)]} \u00b7 score ${exact(r.score)} \u00b7 ${r.type}${known(r.defect_area) ? ' \u00b7 ' + percent(r.defect_area) + ' marked' : ''} \u00b7 ${r.width} x ${r.height} \u00b7 ${r.path}`;
+  const ratio = r.width / r.height, columns = ratio < 0.75 ? 4 : ratio > 3 ? 1 : 2; /* as large as the window allows */
+  $('viewer-pictures').setAttribute('style', `--columns:${columns};--rows:${4 / columns};--ratio:${ratio}`);
   $('viewer-pictures').replaceChildren(...panels(r));
   $('viewer-pictures').append(legend);
   $('previous').disabled = i === 0;
