@@ -150,7 +150,9 @@ static BlemishStatus open_empty(Features *f, Engine *engine, const Trunk *trunk,
                     .height = g->height,
                     .width = g->width};
     if (reserve(f, settings, e)) return e->status;
-    return backbone_open(&f->backbone, engine, trunk, f->type, BACKBONE_BATCH, g->height, g->width, e);
+    backbone_open(&f->backbone, engine, trunk, f->type, BACKBONE_BATCH, g->height, g->width, e);
+    engine_lap(engine, "open backbone");
+    return e->status;
 }
 
 BlemishStatus features_open(Features *f, Engine *engine, const Trunk *trunk, const Geometry *g,
