@@ -99,6 +99,18 @@ static BlemishStatus check_image(const BlemishImage *image, size_t index, Error 
     return BLEMISH_OK;
 }
 
+/* A border that leaves nothing would call every image good. */
+static BlemishStatus check_border(const Session *s, const BlemishImage *image, size_t index, Error *e) {
+    const size_t border = s->model->border, height = s->model->geometry.height, width = s->model->geometry.width;
+    if (border == 0 || (2 * border < image->height && 2 * border < image->width &&
+                        2 * border_pixels(border, height, image->height) < height &&
+                        2 * border_pixels(border, width, image->width) < width))
+        return BLEMISH_OK;
+    return error_set(e, BLEMISH_ERROR_ARGUMENT,
+                     "image %zu: border: found %zu pixels, which leave nothing of %zux%zu (width x height)", index,
+                     border, image->width, image->height);
+}
+
 /* A product of weights that are each finite can still overflow; "not a number" must not pass as good. */
 static bool all_finite(const float *values, size_t n) {
     float sum = 0;
@@ -117,6 +129,9 @@ static BlemishStatus finish(Session *s, size_t index, const void *f2, const void
     float map_max = smooth_run(&s->smooth, s->logits, map);
     profile_work(engine_profile(s->engine), s->smooth.work.gmac, s->smooth.work.gb, BLEMISH_PRECISION_AUTO);
     engine_lap(s->engine, "smooth");
+    if (s->model->border)
+        map_max = border_clear(map, g->height, g->width, border_pixels(s->model->border, g->height, image->height),
+                               border_pixels(s->model->border, g->width, image->width));
     score = s->model->heads.map_score ? map_max : 1.0f / (1.0f + expf(-score));
     score = calibration_value(&s->model->calibration, score, map_max);
     *result = (BlemishResult){.score = score,
@@ -175,7 +190,7 @@ BlemishStatus session_run(Session *s, const BlemishImage *images, size_t count, 
     if (count < 1 || count > s->batch)
         return error_set(e, BLEMISH_ERROR_ARGUMENT, "count: found %zu images, expected 1 to %zu", count, s->batch);
     for (size_t i = 0; i < count; i++)
-        if (check_image(&images[i], i, e)) return e->status;
+        if (check_image(&images[i], i, e) || check_border(s, &images[i], i, e)) return e->status;
     int before = engine_enter(s->engine);
     profile_start(engine_profile(s->engine));
     BlemishStatus status =
@@ -198,7 +213,14 @@ BlemishStatus session_large_map(Session *s, const BlemishResult *result, float *
     if (check_result(s, result, e)) return e->status;
     plane_resize_bilinear(result->map, result->map_height, result->map_width, map, result->image_height,
                           result->image_width);
+    /* Blends with what is inside reach into the border. */
+    if (s->model->border)
+        border_clear(map, result->image_height, result->image_width, s->model->border, s->model->border);
     return BLEMISH_OK;
+}
+
+static RegionRules rules(const Model *m) {
+    return (RegionRules){m->pixel_threshold, m->min_area, m->border};
 }
 
 /* Room for the map at image size in s->large. */
@@ -225,7 +247,7 @@ static BlemishStatus make_large(Session *s, const BlemishResult *result, Error *
 BlemishStatus session_regions(Session *s, const BlemishResult *result, Regions *regions, Error *e) {
     if (check_result(s, result, e) || reserve_large(s, result, e)) return e->status;
     return regions_find_resized(regions, result->map, result->map_height, result->map_width, s->large,
-                                result->image_height, result->image_width, s->model->pixel_threshold, e);
+                                result->image_height, result->image_width, rules(s->model), e);
 }
 
 BlemishStatus session_write_map(Session *s, const BlemishResult *result, const char *path, Error *e) {
@@ -242,7 +264,7 @@ BlemishStatus session_overlay(Session *s, const BlemishImage *image, const Blemi
     Regions regions = {0}; /* not s->regions: the caller may still be reading that list */
     BlemishStatus status = make_large(s, result, e);
     if (status == BLEMISH_OK)
-        status = regions_find(&regions, s->large, image->height, image->width, s->model->pixel_threshold, e);
+        status = regions_find(&regions, s->large, image->height, image->width, rules(s->model), e);
     if (status == BLEMISH_OK) status = overlay_draw(out, image, s->large, &regions, e);
     regions_close(&regions);
     return status;

@@ -12,6 +12,7 @@ typedef struct Model {
     bool align_corners;
     bool quantised; /* weights are whole multiples of a row's scale, and activations have steps */
     float threshold, pixel_threshold;
+    size_t min_area, border; /* of regions, in pixels of the image; 0: none */
     Calibration calibration;
     char regime[16];          /* "unsupervised", "supervised", "none" */
     char program_version[32]; /* of the program that made it */
@@ -22,8 +23,9 @@ typedef struct Model {
 } Model;
 
 #define MODEL_FORMAT "blemish-model"
-/* format_version is 1, or 2 where a program that knows only 1 would misread the file: int8 weights, or a verdict that
- * is not the score's. */
+/* format_version is 1, or 2 where a program that knows only 1 would misread the file: int8 weights, a verdict that is
+ * not the score's, or a least area or border of regions. */
+enum { MIN_AREA_MAX = 1 << 28, BORDER_MAX = 65500 };
 
 /* Fills what every new model has: the library's version, thresholds of 0.5, regime "none". */
 void model_start(Model *model);
