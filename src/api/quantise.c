@@ -79,7 +79,7 @@ BLEMISH_API BlemishStatus blemish_model_quantise(BlemishModel *m, const BlemishD
     BlemishQuantiseSettings s;
     blemish_quantise_defaults(&s);
     if (settings) s = *settings;
-    if (check(m, dataset, &s, e)) return e->status;
+    if (check(m, dataset, &s, e) || trunk_fetch(&m->model.trunk, e)) return e->status;
     Engine *engine;
     if (engine_open(&engine, s.threads, e)) return e->status;
     Quantisation *c = array_new(1, sizeof *c, e);

@@ -17,6 +17,7 @@ void model_start(Model *model) {
 
 void model_close(Model *model) {
     trunk_close(&model->trunk);
+    tensor_file_close(&model->file);
     heads_close(&model->heads);
     calibration_close(&model->calibration);
     free(model->recipe_json);
@@ -274,13 +275,11 @@ static BlemishStatus read_fields(Model *m, Reader *r, Error *e) {
 }
 
 BlemishStatus model_read(Model *model, const char *path, Error *e) {
-    TensorFile file;
     *model = (Model){0};
-    if (tensor_file_open(&file, path, e)) return e->status;
+    if (tensor_file_open(&model->file, path, e)) return e->status;
     e->status = BLEMISH_OK; /* it is what tells the fields' readers to go on */
-    Reader reader = {.file = &file, .e = e};
+    Reader reader = {.file = &model->file, .e = e};
     read_fields(model, &reader, e);
-    tensor_file_close(&file);
     if (e->status) model_close(model);
     return e->status;
 }
@@ -294,15 +293,20 @@ Tensor *list_tensor(Listing *l, TensorType type, size_t rank, const size_t *shap
     return t;
 }
 
-static void list_trunk(Listing *l, const Trunk *trunk) {
+static BlemishStatus list_trunk(Listing *l, const Trunk *trunk, Error *e) {
     for (size_t i = 0; i < trunk->count; i++) {
         const TrunkConv *conv = &trunk->convs[i];
         const size_t shape[4] = {conv->out, conv->in, conv->kernel, conv->kernel};
+        float *owned;
+        const float *weight = trunk_weight(trunk, conv, &owned, e);
+        if (weight == NULL) return e->status;
+        l->owned[l->count] = owned;
         snprintf(l->names[l->count], sizeof l->names[0], "backbone.%s.weight", conv->name);
-        list_tensor(l, TENSOR_F32, 4, shape, conv->weight);
+        list_tensor(l, TENSOR_F32, 4, shape, weight);
         snprintf(l->names[l->count], sizeof l->names[0], "backbone.%s.bias", conv->name);
         list_tensor(l, TENSOR_F32, 1, &conv->out, conv->bias);
     }
+    return BLEMISH_OK;
 }
 
 BlemishStatus list_head(Listing *l, const Heads *heads, size_t index, Error *e) {
@@ -319,7 +323,7 @@ BlemishStatus list_head(Listing *l, const Heads *heads, size_t index, Error *e) 
 
 static BlemishStatus list_all(Listing *l, const Model *model, Error *e) {
     if (model->quantised) return list_quantised(l, model, e);
-    list_trunk(l, &model->trunk);
+    if (list_trunk(l, &model->trunk, e)) return e->status;
     for (size_t i = 0; i < HEAD_TENSORS; i++)
         if (list_head(l, &model->heads, i, e)) return e->status;
     return BLEMISH_OK;

@@ -7,6 +7,7 @@
 
 typedef struct Model {
     Trunk trunk;
+    TensorFile file; /* where the trunk's weights are; empty for a model that was made, not read */
     Heads heads;
     Geometry geometry;
     bool align_corners;
@@ -29,7 +30,8 @@ typedef struct Model {
 void model_start(Model *model);
 /* Rebuilds header_json from the other fields. */
 BlemishStatus model_header(Model *model, Error *e);
-/* Replaces *model, which holds nothing before; on failure it holds nothing after. */
+/* Replaces *model, which holds nothing before; on failure it holds nothing after. The file stays open and the trunk
+ * points to it: a Model is not copied. */
 BlemishStatus model_read(Model *model, const char *path, Error *e);
 BlemishStatus model_write(const Model *model, const char *path, Error *e);
 void model_close(Model *model);

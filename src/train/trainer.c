@@ -315,19 +315,24 @@ static BlemishStatus run_epochs(Trainer *t, Error *e) {
 /* ---- the run --------------------------------------------------------------------------------------------- */
 
 /* "resnet18 0123456789abcdef": the backbone and a hash of its folded weights. */
-static void name_backbone(const Trunk *trunk, char out[64]) {
+static BlemishStatus name_backbone(const Trunk *trunk, char out[64], Error *e) {
     uint64_t hash = FNV1A64_BASIS;
     for (size_t i = 0; i < trunk->count; i++) {
         const TrunkConv *c = &trunk->convs[i];
         const size_t count = c->out * c->in * c->kernel * c->kernel;
+        float *owned;
+        const float *weight = trunk_weight(trunk, c, &owned, e);
+        if (weight == NULL) return e->status;
         for (size_t k = 0; k < count; k++) {
             uint32_t bits;
-            memcpy(&bits, &c->weight[k], sizeof bits);
+            memcpy(&bits, &weight[k], sizeof bits);
             hash = (hash ^ bits) * 0x100000001b3ull;
         }
+        array_free(owned);
         hash = fnv1a64(c->bias, c->out * sizeof *c->bias, hash);
     }
     snprintf(out, 64, "%s %016" PRIx64, trunk->backbone, hash);
+    return BLEMISH_OK;
 }
 
 /* A path that cannot be written is an error before the work, not after it. */
@@ -373,7 +378,7 @@ BlemishStatus train_run(Heads *heads, const Trunk *trunk, const Manifest *manife
     Text json = {0};
     e->status = BLEMISH_OK;
     *heads = (Heads){0};
-    name_backbone(trunk, backbone);
+    if (name_backbone(trunk, backbone, e)) return e->status;
     recipe_json(recipe, &json);
     if (json.failed) {
         text_free(&json);
