@@ -82,8 +82,9 @@ typedef struct BlemishModelInfo {
 } BlemishModelInfo;
 
 /* Opens a model file (docs/model-file.md). The heads are copied; the file stays open until the model's close, and the
- * backbone is read from it by each session's opening, blemish_model_save and blemish_model_quantise. It may be replaced
- * or deleted meanwhile; once it was written to in place, these fail with BLEMISH_ERROR_IO. */
+ * backbone is read from it by each session's opening, a session's first run of fewer images than its batch,
+ * blemish_model_save and blemish_model_quantise. It may be replaced or deleted meanwhile; once it was written to in
+ * place, these fail with BLEMISH_ERROR_IO. */
 BLEMISH_API BlemishStatus blemish_model_open(BlemishModel **out, const char *path);
 /* A model with untrained heads for an input of height x width (32 or more each). weights is a torchvision .pth, a
  * .safetensors file or NULL; with NULL every parameter, the backbone's too, has its test value (a function of its

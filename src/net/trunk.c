@@ -157,6 +157,7 @@ static BlemishStatus load_folded_conv(Trunk *trunk, TrunkConv *conv, Error *e) {
     return e->status ? e->status : fetch(trunk->file, name, 1, &conv->out, conv->bias, e);
 }
 
+/* The same and the step of the result, which tells trunk_weight that the weights have scales. */
 static BlemishStatus load_quantised_conv(Trunk *trunk, TrunkConv *conv, Error *e) {
     char name[128];
     const size_t one = 1;
