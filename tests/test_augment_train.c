@@ -97,7 +97,7 @@ static bool shows(const Bench *b, const Examples *x, size_t place, const Sample 
     write_turned(sample->path, path_in(path, folder, "turned.png"), turns);
     if (sample->mask_path) write_turned(sample->mask_path, path_in(mask, folder, "turned-mask.png"), turns);
     Features f;
-    const FeatureSettings settings = {.cache_mb = 1};
+    const FeatureSettings settings = {.cache_mb = 1, .bf16 = b->recipe.bf16 != 0};
     const FeatureSource source = {path, view};
     assert_ok(features_open(&f, b->engine, &trunk, &b->g, &source, 1, &settings, &e), e.text);
     const size_t size = f.size2 + f.size3;

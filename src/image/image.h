@@ -50,6 +50,9 @@ void image_to_input(const BlemishImage *image, size_t height, size_t width, floa
 extern const float image_mean[3], image_std[3];
 /* Bilinear (half-pixel centres) of one float plane. */
 void plane_resize_bilinear(const float *in, size_t in_height, size_t in_width, float *out, size_t height, size_t width);
+/* The same, of output rows from .. end - 1 alone; the others stay as they are. */
+void plane_resize_bilinear_rows(const float *in, size_t in_height, size_t in_width, float *out, size_t height,
+                                size_t width, size_t from, size_t end);
 /* Bilinear with align_corners = True (masks to feature resolution). */
 void plane_resize_bilinear_corners(const float *in, size_t in_height, size_t in_width, float *out, size_t height,
                                    size_t width);

@@ -36,6 +36,10 @@ typedef struct Regions {
 /* 8-connected components of map (height, width) >= threshold, largest peak first, equal peaks in raster order of
  * their first pixel. The list is valid until the next call. */
 BlemishStatus regions_find(Regions *r, const float *map, size_t height, size_t width, float threshold, Error *e);
+/* The same of the map resized to (height, width) into `large`, where only the rows that can reach the threshold are
+ * made: most images have none. Map values are 0 or more. */
+BlemishStatus regions_find_resized(Regions *r, const float *map, size_t map_height, size_t map_width, float *large,
+                                   size_t height, size_t width, float threshold, Error *e);
 void regions_close(Regions *r);
 
 /* ---- session.c ------------------------------------------------------------------------------------------- */

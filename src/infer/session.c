@@ -186,17 +186,23 @@ BlemishStatus session_run(Session *s, const BlemishImage *images, size_t count, 
 
 /* ---- what is made of a result ---------------------------------------------------------------------------- */
 
-BlemishStatus session_large_map(Session *s, const BlemishResult *result, float *map, Error *e) {
+static BlemishStatus check_result(const Session *s, const BlemishResult *result, Error *e) {
     const Geometry *g = &s->model->geometry;
     if (result->map == NULL || result->map_width != g->width || result->map_height != g->height)
         return error_set(e, BLEMISH_ERROR_ARGUMENT, "result: map: found %zux%zu, expected %zux%zu from this session",
                          result->map_height, result->map_width, g->height, g->width);
-    plane_resize_bilinear(result->map, g->height, g->width, map, result->image_height, result->image_width);
     return BLEMISH_OK;
 }
 
-/* The map at image size in s->large. */
-static BlemishStatus make_large(Session *s, const BlemishResult *result, Error *e) {
+BlemishStatus session_large_map(Session *s, const BlemishResult *result, float *map, Error *e) {
+    if (check_result(s, result, e)) return e->status;
+    plane_resize_bilinear(result->map, result->map_height, result->map_width, map, result->image_height,
+                          result->image_width);
+    return BLEMISH_OK;
+}
+
+/* Room for the map at image size in s->large. */
+static BlemishStatus reserve_large(Session *s, const BlemishResult *result, Error *e) {
     size_t pixels;
     if (!size_mul(result->image_width, result->image_height, &pixels) || pixels == 0)
         return error_set(e, BLEMISH_ERROR_ARGUMENT, "result: image: found %zux%zu pixels", result->image_height,
@@ -207,12 +213,19 @@ static BlemishStatus make_large(Session *s, const BlemishResult *result, Error *
         if ((s->large = array_new(pixels, sizeof(float), e)) == NULL) return e->status;
         s->large_pixels = pixels;
     }
+    return BLEMISH_OK;
+}
+
+/* The map at image size in s->large. */
+static BlemishStatus make_large(Session *s, const BlemishResult *result, Error *e) {
+    if (reserve_large(s, result, e)) return e->status;
     return session_large_map(s, result, s->large, e);
 }
 
 BlemishStatus session_regions(Session *s, const BlemishResult *result, Regions *regions, Error *e) {
-    if (make_large(s, result, e)) return e->status;
-    return regions_find(regions, s->large, result->image_height, result->image_width, s->model->pixel_threshold, e);
+    if (check_result(s, result, e) || reserve_large(s, result, e)) return e->status;
+    return regions_find_resized(regions, result->map, result->map_height, result->map_width, s->large,
+                                result->image_height, result->image_width, s->model->pixel_threshold, e);
 }
 
 BlemishStatus session_write_map(Session *s, const BlemishResult *result, const char *path, Error *e) {
@@ -227,7 +240,9 @@ BlemishStatus session_overlay(Session *s, const BlemishImage *image, const Blemi
         return error_set(e, BLEMISH_ERROR_ARGUMENT, "image: found %zux%zu, expected the result's %zux%zu",
                          image->height, image->width, result->image_height, result->image_width);
     Regions regions = {0}; /* not s->regions: the caller may still be reading that list */
-    BlemishStatus status = session_regions(s, result, &regions, e);
+    BlemishStatus status = make_large(s, result, e);
+    if (status == BLEMISH_OK)
+        status = regions_find(&regions, s->large, image->height, image->width, s->model->pixel_threshold, e);
     if (status == BLEMISH_OK) status = overlay_draw(out, image, s->large, &regions, e);
     regions_close(&regions);
     return status;

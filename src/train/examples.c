@@ -11,9 +11,10 @@ static bool endless(const Examples *x) {
 
 /* The views' entries, or where `views` is NULL the normals as they are. */
 static BlemishStatus compute_features(Features *f, const Examples *x, const Views *views, Engine *engine,
-                                      const Trunk *trunk, const Geometry *g, const BlemishTrainSettings *s, Error *e) {
+                                      const Trunk *trunk, const Geometry *g, const Recipe *recipe,
+                                      const BlemishTrainSettings *s, Error *e) {
     const size_t count = views ? views->count : x->normals;
-    const FeatureSettings settings = {s->cache_mb, s->cache_dir, s->progress, s->progress_user};
+    const FeatureSettings settings = {s->cache_mb, s->cache_dir, s->progress, s->progress_user, recipe->bf16 != 0};
     FeatureSource *sources = array_new(count, sizeof *sources, e);
     if (sources == NULL) return e->status;
     for (size_t i = 0; i < count; i++)
@@ -44,13 +45,13 @@ static BlemishStatus open_features(Examples *x, Engine *engine, const Trunk *tru
     if (!measured) *scale = (float)recipe->feature_scale;
     if (measured && !plain) {
         Features normals;
-        if (compute_features(&normals, x, NULL, engine, trunk, g, settings, e)) return e->status;
+        if (compute_features(&normals, x, NULL, engine, trunk, g, recipe, settings, e)) return e->status;
         measure_scale(&normals, x->normals, g, scale, e);
         features_close(&normals);
         if (e->status != BLEMISH_OK) return e->status;
     }
-    if (endless(x)) return features_open_empty(&x->features, engine, trunk, g, batch, e);
-    if (compute_features(&x->features, x, &x->views, engine, trunk, g, settings, e)) return e->status;
+    if (endless(x)) return features_open_empty(&x->features, engine, trunk, g, batch, recipe->bf16 != 0, e);
+    if (compute_features(&x->features, x, &x->views, engine, trunk, g, recipe, settings, e)) return e->status;
     return measured && plain ? measure_scale(&x->features, x->normals, g, scale, e) : BLEMISH_OK;
 }
 

@@ -80,17 +80,38 @@ static BlemishStatus load_input(const FeatureSource *source, size_t height, size
     return e->status;
 }
 
+/* The batch's inputs, images side by side; the error is that of the first one that fails, whatever the threads. */
+static BlemishStatus load_batch(const Features *f, const FeatureSource *sources, size_t n, Error *e) {
+    const size_t size = f->height * f->width * 3;
+    float *input = backbone_input(f->backbone);
+    Error errors[BACKBONE_BATCH] = {0};
+#pragma omp parallel for schedule(dynamic)
+    for (size_t k = 0; k < n; k++) load_input(&sources[k], f->height, f->width, input + k * size, &errors[k]);
+    for (size_t k = 0; k < n; k++) {
+        if (errors[k].status == BLEMISH_OK) continue;
+        *e = errors[k];
+        return e->status;
+    }
+    return BLEMISH_OK;
+}
+
+/* One map of an entry, which the backbone made in fp32 or in bfloat16. */
+static void keep(const Features *f, const void *maps, size_t k, size_t size, uint16_t *entry) {
+    if (f->type == ELEMENT_BF16)
+        memcpy(entry, (const uint16_t *)maps + k * size, size * sizeof *entry);
+    else
+        kernels()->to_bf16((const float *)maps + k * size, size, entry);
+}
+
 /* Entries first to first + n - 1, at most a batch. */
 static BlemishStatus compute(Features *f, size_t first, size_t n, const FeatureSource *sources, Error *e) {
-    float *input = backbone_input(f->backbone);
-    for (size_t k = 0; k < n; k++)
-        if (load_input(&sources[k], f->height, f->width, input + k * f->height * f->width * 3, e)) return e->status;
+    if (load_batch(f, sources, n, e)) return e->status;
     engine_lap(f->engine, "decode");
     const void *f2, *f3;
     if (backbone_run(f->backbone, &f2, &f3, e)) return e->status;
     for (size_t k = 0; k < n; k++) {
-        kernels()->to_bf16((const float *)f2 + k * f->size2, f->size2, entry_at(f, first + k));
-        kernels()->to_bf16((const float *)f3 + k * f->size3, f->size3, entry_at(f, first + k) + f->size2);
+        keep(f, f2, k, f->size2, entry_at(f, first + k));
+        keep(f, f3, k, f->size3, entry_at(f, first + k) + f->size2);
     }
     engine_lap(f->engine, "keep features");
     return BLEMISH_OK;
@@ -123,12 +144,15 @@ static BlemishStatus open_empty(Features *f, Engine *engine, const Trunk *trunk,
     e->status = BLEMISH_OK;
     *f = (Features){.count = count,
                     .engine = engine,
+                    .type = settings->bf16 ? ELEMENT_BF16 : ELEMENT_F32,
                     .size2 = g->h2 * g->w2 * g->c2,
                     .size3 = g->h3 * g->w3 * g->c3,
                     .height = g->height,
                     .width = g->width};
     if (reserve(f, settings, e)) return e->status;
-    return backbone_open(&f->backbone, engine, trunk, ELEMENT_F32, BACKBONE_BATCH, g->height, g->width, e);
+    backbone_open(&f->backbone, engine, trunk, f->type, BACKBONE_BATCH, g->height, g->width, e);
+    engine_lap(engine, "open backbone");
+    return e->status;
 }
 
 BlemishStatus features_open(Features *f, Engine *engine, const Trunk *trunk, const Geometry *g,
@@ -140,8 +164,8 @@ BlemishStatus features_open(Features *f, Engine *engine, const Trunk *trunk, con
 }
 
 BlemishStatus features_open_empty(Features *f, Engine *engine, const Trunk *trunk, const Geometry *g, size_t count,
-                                  Error *e) {
-    const FeatureSettings in_memory = {.cache_mb = SIZE_MAX};
+                                  bool bf16, Error *e) {
+    const FeatureSettings in_memory = {.cache_mb = SIZE_MAX, .bf16 = bf16};
     if (open_empty(f, engine, trunk, g, count, &in_memory, e)) features_close(f);
     return e->status;
 }

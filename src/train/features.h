@@ -18,6 +18,7 @@ typedef struct Features {
     uint16_t *memory, *mapped;
     size_t mapped_bytes;
     const Engine *engine; /* whose profile counts */
+    Element type;         /* of what the backbone computes in: ELEMENT_F32 or ELEMENT_BF16 */
     size_t height, width; /* of the backbone's input */
     Backbone *backbone;   /* open while entries are computed */
 } Features;
@@ -27,14 +28,16 @@ typedef struct FeatureSettings {
     const char *cache_dir; /* NULL: $TMPDIR or /tmp */
     BlemishProgressFn progress;
     void *progress_user;
+    bool bf16; /* the backbone computes in bfloat16; needs engine_has_bf16 */
 } FeatureSettings;
 
-/* Decodes every source, runs the backbone. BLEMISH_ERROR_INTERRUPTED when progress asks to stop. */
+/* Decodes every source, images side by side, and runs the backbone. BLEMISH_ERROR_INTERRUPTED when progress asks to
+ * stop. */
 BlemishStatus features_open(Features *f, Engine *engine, const Trunk *trunk, const Geometry *g,
                             const FeatureSource *sources, size_t count, const FeatureSettings *settings, Error *e);
 /* `count` empty entries in memory, for features_renew. */
 BlemishStatus features_open_empty(Features *f, Engine *engine, const Trunk *trunk, const Geometry *g, size_t count,
-                                  Error *e);
+                                  bool bf16, Error *e);
 /* Computes entries 0 to count - 1 anew: the same bits as features_open's of these sources. */
 BlemishStatus features_renew(Features *f, const FeatureSource *sources, size_t count, Error *e);
 void features_close(Features *f);

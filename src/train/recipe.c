@@ -30,7 +30,8 @@ static const Key keys[] = {
     {"train.epochs", KIND_COUNT, false, AT(epochs), 1, 100000, NULL, "passes over the training images"},
     {"train.batch", KIND_COUNT, false, AT(batch), 1, 4096, NULL, "images of one step"},
     {"train.bf16", KIND_SWITCH, true, AT(bf16), 0, 1, NULL,
-     "1: matrix products in bfloat16 (sums, weights and the rest in fp32); auto: where the processor has them"},
+     "1: features and matrix products in bfloat16 (sums, weights and the rest in fp32); auto: where the processor has "
+     "it"},
     {"train.seed", KIND_SEED, false, AT(seed), 0, SEED_MAX, NULL, "seed of every random draw"},
     {"train.adaptor_lr", KIND_REAL, false, AT(adaptor_lr), 0, 1, NULL, "learning rate of the adaptor"},
     {"train.adaptor_decay", KIND_REAL, false, AT(adaptor_decay), 0, 10, NULL, "weight decay of the adaptor"},
