@@ -569,12 +569,15 @@ typedef struct BlemishSynthSettings {
     size_t train_good, train_defect; /* default 60, 20 */
     size_t test_good, test_defect;   /* default 30, 30 */
     uint64_t seed;                   /* default 1; also chooses the surface */
+    uint64_t families; /* as in BlemishSurfaceSettings, but default 0: one of four plain surfaces, their own defects */
+    size_t programs;   /* of the families: data sets that are made; default 1 */
     BlemishProgressFn progress;
     void *progress_user;
 } BlemishSynthSettings;
 BLEMISH_API void blemish_synth_defaults(BlemishSynthSettings *settings);
 /* Writes surfaces with and without defects, in the MVTec AD layout with masks plus defects for training, as PNG
- * files under dir (created; refused if it holds anything). Deterministic by seed. */
+ * files under dir (created; refused if it holds anything); more than one program, each in a folder of its own with its
+ * number and family as a name. Deterministic by seed. */
 BLEMISH_API BlemishStatus blemish_synth(const char *dir, const BlemishSynthSettings *settings, char *error);
 
 /* Surfaces without files (docs/surfaces.md). A family is a kind of surface, a program one material of it: a draw of the

@@ -56,7 +56,7 @@ INLINE Texel surface_leaves_at(const SurfaceKnobs *s, uint32_t key, float u, flo
     Texel t = {0.25f + 0.1f * perlin(key + 99, u * 0.1f, v * 0.1f), 0.5f, 0};
     float open = 1; /* still to be covered */
     const float texture = s->k[6] * perlin(key + 98, u * 0.3f, v * 0.3f);
-#pragma GCC unroll 14
+    UNROLLED
     for (int i = 0; i < LAYERS; i++) {
         const float size = s->k[0] * (1 + (s->k[1] - 1) * (float)(i * 5 % LAYERS) / LAYERS);
         const float turn = 0.137f * (float)i, c = cowave(turn), d = wave(turn);
@@ -84,7 +84,7 @@ SURFACE_ROWS(surface_leaves)
 INLINE Texel surface_fibres_at(const SurfaceKnobs *s, uint32_t key, float u, float v) {
     enum { LAYERS = 7 };
     Texel t = {0.2f, 0.5f, 0};
-#pragma GCC unroll 7
+    UNROLLED
     for (int i = 0; i < LAYERS; i++) {
         const float turn = (1 - s->k[3]) * 0.0714f * (float)(i * 3 % LAYERS), c = cowave(turn), d = wave(turn);
         const float along = c * u + d * v, across = c * v - d * u;
@@ -107,7 +107,7 @@ INLINE Texel surface_chips_at(const SurfaceKnobs *s, uint32_t key, float u, floa
     enum { LAYERS = 9 };
     Texel t = {0.3f, 0.5f, 0};
     float open = 1;
-#pragma GCC unroll 9
+    UNROLLED
     for (int i = 0; i < LAYERS; i++) {
         const float turn = (1 - s->k[2]) * 0.0555f * (float)(i * 4 % LAYERS), c = cowave(turn), d = wave(turn);
         const float y = (c * v - d * u) / s->k[1];

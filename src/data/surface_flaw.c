@@ -6,7 +6,7 @@
 
 static const float pi = 3.14159265f;
 
-/* What the draw functions work on. */
+/* What the draw functions work on. No two numbers are drawn in one expression: C leaves open which comes first. */
 typedef struct Draft {
     float *cover;
     size_t width, height;
@@ -67,20 +67,19 @@ static void cover_walk(const Draft *d, Point at, float heading, float length, in
                             fmaxf(half_width * (0.4f + 0.6f * left), 0.4f)};
         cover_line(d, at, next, 1);
         at = next;
-        if (branches > 0 && random_below(r, (uint32_t)steps) < 2)
-            cover_walk(d, at, heading + either(r) * random_between(r, 0.5f, 1.1f), 0.5f * length * left, branches - 1,
-                       r);
+        if (branches > 0 && random_below(r, (uint32_t)steps) < 2) {
+            const float side = either(r), turn = random_between(r, 0.5f, 1.1f);
+            cover_walk(d, at, heading + side * turn, 0.5f * length * left, branches - 1, r);
+        }
     }
 }
 
 static Blob blob_at(const Draft *d, float area, Random *r) {
-    return (Blob){.x = d->x,
-                  .y = d->y,
-                  .radius = sqrtf(area / pi),
-                  .stretch = random_between(r, 1, 2.5f),
-                  .angle = random_between(r, 0, pi),
-                  .roughness = random_between(r, 0.1f, 0.6f),
-                  .edge = 1};
+    Blob b = {.x = d->x, .y = d->y, .radius = sqrtf(area / pi), .edge = 1};
+    b.stretch = random_between(r, 1, 2.5f);
+    b.angle = random_between(r, 0, pi);
+    b.roughness = random_between(r, 0.1f, 0.6f);
+    return b;
 }
 
 /* ---- families --------------------------------------------------------------------------------------------- */
@@ -116,7 +115,7 @@ static Flaw draw_scratch(const Draft *d, Random *r) {
 static Flaw draw_crack(const Draft *d, Random *r) {
     const float diagonal = hypotf((float)d->width, (float)d->height), heading = random_between(r, 0, 2 * pi);
     const Point start = {d->x, d->y, random_between(r, 0.5f, 1.4f) * fmaxf(1, sqrtf(diagonal / 400))};
-    const float length = fminf(0.25f * d->area / start.half_width, 0.45f * diagonal);
+    const float length = fminf(0.14f * d->area / start.half_width, 0.45f * diagonal);
     cover_walk(d, start, heading, length, 2, r);
     cover_walk(d, start, heading + pi, length * random_between(r, 0.2f, 1), 1, r);
     Flaw f = nothing;
@@ -266,9 +265,9 @@ typedef struct FlawFamily {
 } FlawFamily;
 
 static const FlawFamily families[FLAW_FAMILIES] = {
-    {"crack", draw_crack},     {"dent", draw_dent},         {"foreign", draw_foreign}, {"fray", draw_fray},
-    {"missing", draw_missing}, {"misprint", draw_misprint}, {"pit", draw_pit},         {"scratch", draw_scratch},
-    {"scuff", draw_scuff},     {"stain", draw_stain},
+    {"crack", draw_crack},       {"dent", draw_dent},       {"foreign", draw_foreign}, {"fray", draw_fray},
+    {"misprint", draw_misprint}, {"missing", draw_missing}, {"pit", draw_pit},         {"scratch", draw_scratch},
+    {"scuff", draw_scuff},       {"stain", draw_stain},
 };
 
 const char *flaw_name(size_t flaw) {
@@ -284,7 +283,8 @@ static Flaw draw_flaw(SurfaceCanvas *c, const SurfaceProgram *p, size_t family, 
     d.x = (0.5f + middle * random_between(&r, -0.5f, 0.5f)) * (float)c->width;
     d.y = (0.5f + middle * random_between(&r, -0.5f, 0.5f)) * (float)c->height;
     d.area = fmaxf(pixels * FLAW_AREA_LEAST * powf(FLAW_AREA_MOST / FLAW_AREA_LEAST, random_float(&r)), 1);
-    d.strength = fminf(louder * 0.1f * powf(10, random_float(&r)), 1);
+    const float t = random_float(&r);
+    d.strength = fminf(louder * (0.08f + 0.92f * t * sqrtf(t)), 1);
     const Flaw f = families[family].draw(&d, &r);
     /* Even one that is thinner than a pixel, or fell outside, has a middle. */
     c->cover[(size_t)d.y * c->width + (size_t)d.x] = 1;

@@ -14,6 +14,12 @@
 #else
 #define VECTOR_CLONES
 #endif
+/* Before a short loop inside a vector loop. */
+#ifdef __clang__
+#define UNROLLED _Pragma("clang loop unroll(full)")
+#else
+#define UNROLLED _Pragma("GCC unroll 16")
+#endif
 #define INLINE static inline __attribute__((always_inline))
 
 /* Defines the SurfaceField `name` from name_at(knobs, key, u, v), which gives one point's texel. */
@@ -128,7 +134,7 @@ INLINE float jitter(uint32_t key, float x) {
  * of the caller. */
 INLINE float fbm(uint32_t key, float x, float y, int octaves, float gain) {
     float sum = 0, strength = 1, square = 0;
-#pragma GCC unroll 8
+    UNROLLED
     for (int i = 0; i < octaves; i++) {
         sum += strength * perlin(key + (uint32_t)i * 77, x, y);
         square += strength * strength;
@@ -168,7 +174,7 @@ INLINE void voronoi_try(Voronoi *c, uint32_t key, int32_t ix, int32_t iy, float 
 INLINE Voronoi voronoi(uint32_t key, float x, float y, float jitter_of_points) {
     const int32_t ix = whole(x), iy = whole(y);
     Voronoi c = {.nearest = 9, .second = 9};
-#pragma GCC unroll 3
+    UNROLLED
     for (int32_t v = -1; v <= 1; v++) {
         voronoi_try(&c, key, ix - 1, iy + v, x, y, jitter_of_points);
         voronoi_try(&c, key, ix, iy + v, x, y, jitter_of_points);

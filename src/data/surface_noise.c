@@ -16,7 +16,7 @@ INLINE Texel surface_paper_at(const SurfaceKnobs *s, uint32_t key, float u, floa
     const float x = u / s->k[0], y = v / s->k[0];
     const float flock = fbm(key, x, y, 3, 0.7f), fine = perlin(key + 5, u * 0.45f, v * 0.45f);
     float fibre = 0;
-#pragma GCC unroll 3
+    UNROLLED
     for (int i = 0; i < 3; i++) {
         const float c = i == 0 ? 1 : i == 1 ? 0.36f : -0.62f, d = i == 0 ? 0.1f : i == 1 ? 0.93f : 0.78f;
         const float along = c * u + d * v, across = c * v - d * u;

@@ -63,7 +63,7 @@ INLINE Texel surface_casting_at(const SurfaceKnobs *s, uint32_t key, float u, fl
     enum { HOLES = 8 };
     const float r = length_of(u, v), d = r - s->k[0], bore = s->k[2] * s->k[0] - r;
     float holes = 99;
-#pragma GCC unroll 8
+    UNROLLED
     for (int i = 0; i < HOLES; i++) {
         const float turn = (float)i / (float)whole(s->k[4]), far = 0.5f * (1 + s->k[1]) * s->k[0];
         const float there = turn < 0.99f ? 0.0f : 99.0f;

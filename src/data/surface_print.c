@@ -8,7 +8,7 @@ INLINE Texel surface_labyrinth_at(const SurfaceKnobs *s, uint32_t key, float u, 
     float sum = 0;
     const float wu = u + 3 * perlin(key + 77, u * 0.03f, v * 0.03f),
                 wv = v + 3 * perlin(key + 78, u * 0.03f, v * 0.03f);
-#pragma GCC unroll 11
+    UNROLLED
     for (int i = 0; i < WAVES; i++) {
         const uint32_t h = lattice_bits(key, i, 0);
         const float turn = 0.5f * s->k[1] * ((float)i + low_unit(h)) / WAVES;
@@ -53,7 +53,7 @@ INLINE Texel surface_text_at(const SurfaceKnobs *s, uint32_t key, float u, float
                 b = (y - (float)row - s->k[3]) / (1 - s->k[3]) * 3; /* 2 x 3 nodes a mark */
     const float unit_x = 0.5f * wide, unit_y = s->k[0] * (1 - s->k[3]) / 3;
     float ink = 0;
-#pragma GCC unroll 7
+    UNROLLED
     for (int i = 0; i < 7; i++) { /* the seven segments */
         const float lit = (float)(h >> (uint32_t)(3 * i) & 7u) < 8 * s->k[2] ? 1.0f : 0.0f;
         const float cx = i < 3   ? 0.9f

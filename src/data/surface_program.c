@@ -1,22 +1,38 @@
-#include "data/surfaces.h"
+/* Draws programs and samples without the C library's functions, whose last bit differs between versions. */
+#include "data/surface_math.h"
 #include "data/synth.h"
 
-#include <math.h>
+/* e^x for |x| < 40. */
+static float exponential(float x) {
+    double sum = 1, term = 1;
+    for (int i = 1; i < 14; i++) {
+        term *= (double)x / 32 / i;
+        sum += term;
+    }
+    for (int i = 0; i < 5; i++) sum *= sum;
+    return (float)sum;
+}
 
-static const float pi = 3.14159265f;
+/* The natural logarithm of the ratio of a range's ends, by Newton's method. */
+static float logarithm(float ratio) {
+    float x = 1;
+    for (int i = 0; i < 12; i++) x += ratio / exponential(x) - 1;
+    return x;
+}
 
 /* Uniform; by the logarithm where the range spans a factor of 4 or more. */
 static float draw_range(Random *r, const SurfaceRange *range) {
     const float t = random_float(r);
-    if (range->low > 0 && range->high >= 4 * range->low) return range->low * powf(range->high / range->low, t);
+    if (range->low > 0 && range->high >= 4 * range->low)
+        return range->low * exponential(t * logarithm(range->high / range->low));
     return range->low + t * (range->high - range->low);
 }
 
 static SurfaceColour colour_of(float hue, float saturation, float value) {
     SurfaceColour c;
     for (int i = 0; i < 3; i++) {
-        const float t = 6 * (hue + (float)(5 - 2 * i) / 6), k = t - 6 * floorf(t / 6);
-        c.rgb[i] = value - value * saturation * clamp01(fminf(k, 4 - k));
+        const float t = 6 * (hue + (float)(5 - 2 * i) / 6), k = t - 6 * (float)whole(t / 6);
+        c.rgb[i] = value - value * saturation * clamp01(least(k, 4 - k));
     }
     return c;
 }
@@ -34,7 +50,7 @@ static void draw_palette(SurfaceProgram *p, Random *r) {
     for (int i = 0; i < 4; i++) {
         const float t = (float)(inverse ? 3 - i : i) / 3 - 0.5f + random_between(r, -0.07f, 0.07f);
         p->palette[i] = colour_of(hue + turn * t, saturation * random_between(r, 0.7f, 1.2f),
-                                  fminf(fmaxf(middle + span * t, 0.03f), 0.97f));
+                                  least(most(middle + span * t, 0.03f), 0.97f));
     }
     const SurfaceColour other = colour_of(random_float(r), grey ? 0 : 0.8f, 0.5f);
     const float strength = grey ? 0 : random_between(r, 0, kind == COLOURS_METAL ? 0.25f : 1.2f);
@@ -55,10 +71,10 @@ SurfaceProgram surface_program(uint64_t seed, uint64_t families, uint64_t progra
     p.key = random_u32(&r);
     for (size_t i = 0; p.family->ranges[i].name; i++) p.knobs.k[i] = draw_range(&r, &p.family->ranges[i]);
     draw_palette(&p, &r);
-    p.angle = random_below(&r, 2) ? 0.5f * pi * (float)random_below(&r, 4) : random_between(&r, 0, 2 * pi);
-    p.bump = fmaxf(p.family->relief * random_between(&r, 0.15f, 1), 0.1f);
+    p.angle = random_below(&r, 2) ? 0.25f * (float)random_below(&r, 4) : random_float(&r);
+    p.bump = most(p.family->relief * random_between(&r, 0.15f, 1), 0.1f);
     p.gloss = random_below(&r, 2) ? random_between(&r, 0, 0.5f) : 0;
-    p.light = random_between(&r, 0, 2 * pi);
+    p.light = random_float(&r);
     p.slope = random_between(&r, 0, 0.2f);
     p.vignette = random_below(&r, 2) ? random_between(&r, 0, 0.15f) : 0;
     p.noise = random_between(&r, 0.2f, 3.5f);
@@ -73,24 +89,24 @@ SurfaceSample surface_sample(const SurfaceProgram *p, uint64_t sample, float nui
     const size_t shorter = width < height ? width : height;
     const float spread = p->family->object ? 3.0f : 3000.0f;
     const float scale =
-        (p->family->object ? 128 / (float)shorter : 1) * expf(nuisance * random_between(&r, -0.08f, 0.08f));
-    const float angle = p->angle + nuisance * random_between(&r, -0.08f, 0.08f);
-    SurfaceSample s = {.cosine = scale * cosf(angle), .sine = scale * sinf(angle)};
+        (p->family->object ? 128 / (float)shorter : 1) * exponential(nuisance * random_between(&r, -0.08f, 0.08f));
+    const float angle = p->angle + nuisance * random_between(&r, -0.013f, 0.013f);
+    SurfaceSample s = {.cosine = scale * cowave(angle), .sine = scale * wave(angle)};
     s.left = random_between(&r, -spread, spread);
     s.top = random_between(&r, -spread, spread);
     s.level = 1 + nuisance * random_between(&r, -0.15f, 0.15f);
     s.contrast = 1 + nuisance * random_between(&r, -0.12f, 0.12f);
     for (int k = 0; k < 3; k++) s.colour[k] = 1 + nuisance * random_between(&r, -0.04f, 0.04f);
-    const float light = p->light + nuisance * random_between(&r, -0.3f, 0.3f);
-    s.light_x = 0.7071f * cosf(light);
-    s.light_y = 0.7071f * sinf(light);
+    const float light = p->light + nuisance * random_between(&r, -0.05f, 0.05f);
+    s.light_x = 0.7071f * cowave(light);
+    s.light_y = 0.7071f * wave(light);
     s.light_z = 0.7071f;
     const float slope = p->slope * (1 + nuisance * random_between(&r, -0.5f, 0.5f));
-    const float fall = light + nuisance * random_between(&r, -0.6f, 0.6f);
-    s.slope_x = slope * cosf(fall);
-    s.slope_y = slope * sinf(fall);
+    const float fall = light + nuisance * random_between(&r, -0.1f, 0.1f);
+    s.slope_x = slope * cowave(fall);
+    s.slope_y = slope * wave(fall);
     s.vignette = p->vignette * (1 + nuisance * random_between(&r, -0.3f, 0.3f));
-    s.blur = fminf(p->blur * (1 + nuisance * random_between(&r, -0.5f, 0.5f)), 0.25f);
+    s.blur = least(p->blur * (1 + nuisance * random_between(&r, -0.5f, 0.5f)), 0.25f);
     s.noise = p->noise * (1 + nuisance * random_between(&r, -0.3f, 0.3f));
     s.key = random_u32(&r);
     return s;

@@ -61,9 +61,9 @@ typedef struct SurfaceProgram {
     uint32_t key;  /* of its noise */
     SurfaceKnobs knobs;
     SurfaceColour palette[4], tint;
-    float angle;           /* of the texture in the picture, radians */
+    float angle;           /* of the texture in the picture, turns */
     float bump, gloss;     /* shading of relief, strength of highlights */
-    float light, slope;    /* direction of the light, how unevenly it falls */
+    float light, slope;    /* direction of the light in turns, how unevenly it falls */
     float vignette, noise; /* darkening of the corners, deviation of the sensor's noise */
     float blur;            /* weight of a neighbour in the three-tap blur, 0 to 1/4 */
     float patchy;          /* strength of broad unevenness */
