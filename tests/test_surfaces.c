@@ -85,7 +85,7 @@ static void every_build_paints_the_same_bits(void **state) {
         hash = fnv1a64(rgb, 3 * s.width * s.height, hash);
         free(rgb);
     }
-    assert_int_equal(hash, 0xbc9f3874f8e6b034);
+    assert_int_equal(hash, 0x40b2821d62ec1896);
 }
 
 /* ---- looks ------------------------------------------------------------------------------------------------ */
@@ -274,7 +274,7 @@ static void masks_are_where_pictures_differ(void **state) {
             if (area == 0 || share > 0.3)
                 fail_msg("%s on program %d: %.4f of the picture", blemish_surface_defect((size_t)defect), (int)program,
                          share);
-            small += share < 0.003;
+            small += share < 0.005;
             large += share > 0.03;
             faint += mean < 14;
             strong += mean > 40;

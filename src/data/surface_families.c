@@ -326,4 +326,11 @@ const SurfaceFamily surface_families[SURFACE_FAMILIES] = {
       {"recess", 0.45f, 0.8f},
       {"ground", 0.02f, 0.1f},
       {"sixteen", 0, 1}}},
+    /* Two families of planes in patches, whose knobs are drawn too. */
+    {"mixture",
+     surface_border,
+     COLOURS_ANY,
+     0.8f,
+     false,
+     {{"size", 12, 90}, {"sharpness", 0.4f, 8}, {"share", -0.6f, 0.6f}}},
 };

@@ -90,6 +90,12 @@ INLINE Texel surface_patina_at(const SurfaceKnobs *s, uint32_t key, float u, flo
 }
 SURFACE_ROWS(surface_patina)
 
+INLINE Texel surface_border_at(const SurfaceKnobs *s, uint32_t key, float u, float v) {
+    const float n = fbm(key, u / s->k[0], v / s->k[0], 3, 0.5f);
+    return (Texel){0.5f + 0.5f * saturate(s->k[1] * (n + s->k[2])), 0, 0};
+}
+SURFACE_ROWS(surface_border)
+
 /* Coherent light on a rough surface: size of the speckles along u and v, contrast, broad unevenness. */
 INLINE Texel surface_speckle_at(const SurfaceKnobs *s, uint32_t key, float u, float v) {
     const float x = u / s->k[0], y = v / s->k[1];

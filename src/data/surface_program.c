@@ -28,6 +28,12 @@ static float draw_range(Random *r, const SurfaceRange *range) {
     return range->low + t * (range->high - range->low);
 }
 
+static SurfaceKnobs draw_knobs(const SurfaceFamily *family, Random *r) {
+    SurfaceKnobs knobs = {0};
+    for (size_t i = 0; family->ranges[i].name; i++) knobs.k[i] = draw_range(r, &family->ranges[i]);
+    return knobs;
+}
+
 static SurfaceColour colour_of(float hue, float saturation, float value) {
     SurfaceColour c;
     for (int i = 0; i < 3; i++) {
@@ -69,7 +75,12 @@ SurfaceProgram surface_program(uint64_t seed, uint64_t families, uint64_t progra
     p.seed = mix64(mix64(seed) + 0x9e3779b97f4a7c15ull * (program + 1) + family);
     Random r = random_new(p.seed, 0);
     p.key = random_u32(&r);
-    for (size_t i = 0; p.family->ranges[i].name; i++) p.knobs.k[i] = draw_range(&r, &p.family->ranges[i]);
+    p.knobs = draw_knobs(p.family, &r);
+    for (size_t part = 0; p.family->field == surface_border && part < 2; part++) {
+        do p.parts[part] = &surface_families[random_below(&r, SURFACE_FAMILIES)];
+        while (p.parts[part]->object || p.parts[part]->field == surface_border);
+        p.part_knobs[part] = draw_knobs(p.parts[part], &r);
+    }
     draw_palette(&p, &r);
     p.angle = random_below(&r, 2) ? 0.25f * (float)random_below(&r, 4) : random_float(&r);
     p.bump = most(p.family->relief * random_between(&r, 0.15f, 1), 0.1f);

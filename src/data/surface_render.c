@@ -7,7 +7,7 @@ BlemishStatus surface_canvas_open(SurfaceCanvas *c, size_t width, size_t height,
     size_t pixels;
     *c = (SurfaceCanvas){.width = width, .height = height};
     if (!size_mul(width, height, &pixels)) return error_set(e, BLEMISH_ERROR_MEMORY, "size: too large");
-    c->rows = array_new(width, 5 * sizeof *c->rows, e);
+    c->rows = array_new(width, 8 * sizeof *c->rows, e);
     float **const planes[] = {&c->tone, &c->tint, &c->relief, &c->red, &c->green, &c->blue, &c->cover};
     bool whole_canvas = c->rows != NULL;
     for (size_t i = 0; i < sizeof planes / sizeof *planes; i++)
@@ -64,6 +64,36 @@ static void change_material(const SurfaceCanvas *c, const Flaw *flaw) {
         tint[i] = mix(tint[i], f.tint, f.replace * cover[i]);
         relief[i] = relief[i] * (1 - f.flatten * cover[i]) + f.height * cover[i];
     }
+}
+
+VECTOR_CLONES
+static void blend_row(const SurfaceRow *into, const SurfaceRow *other, const float *share) {
+    float *tone = into->tone, *tint = into->tint, *relief = into->relief;
+    const size_t n = into->n;
+#pragma omp simd
+    for (size_t x = 0; x < n; x++) {
+        tone[x] = mix(tone[x], other->tone[x], share[x]);
+        tint[x] = mix(tint[x], other->tint[x], share[x]);
+        relief[x] = mix(relief[x], other->relief[x], share[x]);
+    }
+}
+
+/* What the family says of row y, whose points are placed. */
+static void material_row(const SurfaceCanvas *c, const SurfaceProgram *p, const SurfaceSample *s, size_t y) {
+    const size_t n = c->width;
+    float *u = c->rows, *v = u + n;
+    const SurfaceRow row = {u, v, c->tone + y * n, c->tint + y * n, c->relief + y * n, n};
+    const SurfaceRow border = {u, v, u + 2 * n, u + 3 * n, u + 4 * n, n},
+                     other = {u, v, u + 5 * n, u + 6 * n, u + 7 * n, n};
+    if (p->parts[0]) {
+        p->family->field(&p->knobs, p->key, &border);
+        p->parts[0]->field(&p->part_knobs[0], p->key + 1000, &row);
+        p->parts[1]->field(&p->part_knobs[1], p->key + 2000, &other);
+        blend_row(&row, &other, border.tone);
+        return;
+    }
+    /* Every object is another piece, every patch of a plane is of the same one. */
+    p->family->field(&p->knobs, p->family->object ? s->key : p->key, &row);
 }
 
 /* Row y's light: Lambert and a highlight on the relief's slopes (into `shade` and `shine`), unevenness of the lamp. */
@@ -169,9 +199,7 @@ void surface_paint_sample(SurfaceCanvas *c, const SurfaceProgram *p, const Surfa
     const size_t n = c->width;
     for (size_t y = 0; y < c->height; y++) {
         place_row(c, s, flaw, y);
-        const SurfaceRow row = {c->rows, c->rows + n, c->tone + y * n, c->tint + y * n, c->relief + y * n, n};
-        /* Every object is another piece, every patch of a plane is of the same one. */
-        p->family->field(&p->knobs, p->family->object ? s->key : p->key, &row);
+        material_row(c, p, s, y);
     }
     if (flaw) change_material(c, flaw);
     for (size_t y = 0; y < c->height; y++) {

@@ -28,6 +28,8 @@ SurfaceField surface_brushed, surface_paper, surface_concrete, surface_marble, s
     surface_leaves, surface_fibres, surface_chips, surface_labyrinth, surface_motifs, surface_text, surface_halftone,
     surface_board, surface_turned, surface_milled, surface_stripes, surface_capsule, surface_screw, surface_nut,
     surface_casting, surface_cap, surface_scatter, surface_gear;
+/* Where a mixture shows its second part: 0 to 1 into row->tone. */
+SurfaceField surface_border;
 
 typedef struct SurfaceRange {
     const char *name; /* NULL ends the list */
@@ -45,7 +47,7 @@ typedef struct SurfaceFamily {
     SurfaceRange ranges[SURFACE_KNOBS + 1];
 } SurfaceFamily;
 
-enum { SURFACE_FAMILIES = 38 };
+enum { SURFACE_FAMILIES = 39 };
 extern const SurfaceFamily surface_families[SURFACE_FAMILIES];
 #define SURFACE_ALL (((uint64_t)1 << SURFACE_FAMILIES) - 1)
 
@@ -60,6 +62,8 @@ typedef struct SurfaceProgram {
     uint64_t seed; /* of all that its samples draw */
     uint32_t key;  /* of its noise */
     SurfaceKnobs knobs;
+    const SurfaceFamily *parts[2]; /* of a mixture, else NULL */
+    SurfaceKnobs part_knobs[2];
     SurfaceColour palette[4], tint;
     float angle;           /* of the texture in the picture, turns */
     float bump, gloss;     /* shading of relief, strength of highlights */
@@ -107,7 +111,7 @@ const char *flaw_name(size_t flaw);
 /* Scratch space for pictures of one size; a thread has its own. */
 typedef struct SurfaceCanvas {
     size_t width, height;
-    float *rows;                 /* coordinates of a row */
+    float *rows;                 /* coordinates and more of a row */
     float *tone, *tint, *relief; /* (height, width) */
     float *red, *green, *blue;   /* (height, width) */
     float *cover;                /* (height, width), of a defect */
