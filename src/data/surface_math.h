@@ -22,9 +22,11 @@
 #endif
 #define INLINE static inline __attribute__((always_inline))
 
-/* Defines the SurfaceField `name` from name_at(knobs, key, u, v), which gives one point's texel. */
+/* Defines the SurfaceField `name` from name_at(knobs, key, u, v), which gives one point's texel. The clones are static:
+ * GCC exports others from the shared library, hidden or not. */
 #define SURFACE_ROWS(name)                                                                                             \
-    VECTOR_CLONES void name(const SurfaceKnobs *knobs, uint32_t key, const SurfaceRow *row) {                          \
+    VECTOR_CLONES                                                                                                      \
+    static void name##_rows(const SurfaceKnobs *knobs, uint32_t key, const SurfaceRow *row) {                          \
         const SurfaceKnobs k = *knobs;                                                                                 \
         const float *u = row->u, *v = row->v;                                                                          \
         float *tone = row->tone, *tint = row->tint, *relief = row->relief;                                             \
@@ -35,6 +37,9 @@
             tint[i] = t.tint;                                                                                          \
             relief[i] = t.relief;                                                                                      \
         }                                                                                                              \
+    }                                                                                                                  \
+    void name(const SurfaceKnobs *knobs, uint32_t key, const SurfaceRow *row) {                                        \
+        name##_rows(knobs, key, row);                                                                                  \
     }
 
 typedef struct Texel {
