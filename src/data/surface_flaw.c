@@ -276,10 +276,11 @@ const char *flaw_name(size_t flaw) {
 
 /* ---- painting --------------------------------------------------------------------------------------------- */
 
-static Flaw draw_flaw(SurfaceCanvas *c, const SurfaceProgram *p, size_t family, float louder, Random r) {
+static Flaw draw_flaw(SurfaceCanvas *c, const SurfaceProgram *p, const SurfaceSample *s, size_t family, float louder,
+                      Random r) {
     const float middle = p->family->object ? 0.45f : 0.8f, pixels = (float)c->width * (float)c->height;
     for (size_t i = 0; i < c->width * c->height; i++) c->cover[i] = 0;
-    Draft d = {.cover = c->cover, .width = c->width, .height = c->height, .object = p->family->object, .bump = p->bump};
+    Draft d = {.cover = c->cover, .width = c->width, .height = c->height, .object = p->family->object, .bump = s->bump};
     d.x = (0.5f + middle * random_between(&r, -0.5f, 0.5f)) * (float)c->width;
     d.y = (0.5f + middle * random_between(&r, -0.5f, 0.5f)) * (float)c->height;
     d.area = fmaxf(pixels * FLAW_AREA_LEAST * powf(FLAW_AREA_MOST / FLAW_AREA_LEAST, random_float(&r)), 1);
@@ -316,7 +317,7 @@ void surface_paint_flawed(SurfaceCanvas *c, const SurfaceProgram *p, const Surfa
     surface_paint_sample(c, p, s, NULL, c->good);
     float louder = 1;
     for (int attempt = 0; attempt < 3; attempt++, louder *= 3) { /* until it shows on most of its area */
-        const Flaw f = draw_flaw(c, p, flaw, louder, r);
+        const Flaw f = draw_flaw(c, p, s, flaw, louder, r);
         surface_paint_sample(c, p, s, &f, rgb);
         const size_t differ = mark_differences(c, rgb, mask, &covered);
         if (differ > covered / 2 || (attempt == 2 && differ > 0)) return;

@@ -51,7 +51,7 @@ static void draw_palette(SurfaceProgram *p, Random *r) {
     const float hue = kind == COLOURS_EARTH && random_below(r, 4) ? random_between(r, 0.02f, 0.12f) : random_float(r);
     const float saturation = grey ? 0 : most_saturated[kind] * random_float(r);
     const float middle = kind == COLOURS_PALE ? random_between(r, 0.5f, 0.8f) : random_between(r, 0.35f, 0.7f);
-    const float span = random_between(r, 0.3f, 1), turn = random_between(r, -0.12f, 0.12f);
+    const float span = random_between(r, 0.15f, 1), turn = random_between(r, -0.12f, 0.12f);
     const bool inverse = (kind == COLOURS_ANY || p->family->object) && random_below(r, 3) == 0;
     for (int i = 0; i < 4; i++) {
         const float t = (float)(inverse ? 3 - i : i) / 3 - 0.5f + random_between(r, -0.07f, 0.07f);
@@ -103,6 +103,7 @@ SurfaceSample surface_sample(const SurfaceProgram *p, uint64_t sample, float nui
         (p->family->object ? 128 / (float)shorter : 1) * exponential(nuisance * random_between(&r, -0.08f, 0.08f));
     const float angle = p->angle + nuisance * random_between(&r, -0.013f, 0.013f);
     SurfaceSample s = {.cosine = scale * cowave(angle), .sine = scale * wave(angle)};
+    s.bump = p->bump * (p->family->object ? (float)shorter / 128 : 1);
     s.left = random_between(&r, -spread, spread);
     s.top = random_between(&r, -spread, spread);
     s.level = 1 + nuisance * random_between(&r, -0.15f, 0.15f);

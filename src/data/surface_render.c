@@ -102,7 +102,7 @@ static void shade_row(const SurfaceCanvas *c, const SurfaceProgram *p, const Sur
                       float *shine) {
     const size_t n = c->width, up = y > 0 ? y - 1 : 0, down = y + 1 < c->height ? y + 1 : y;
     const float *above = c->relief + up * n, *below = c->relief + down * n, *here = c->relief + y * n;
-    const float bump = 0.5f * p->bump, lx = s->light_x, ly = s->light_y, lz = s->light_z, gloss = p->gloss;
+    const float bump = 0.5f * s->bump, lx = s->light_x, ly = s->light_y, lz = s->light_z, gloss = p->gloss;
     const float level = s->level, vignette = s->vignette, slope_x = s->slope_x;
     const float step = 2 / (float)c->width, b = ((float)y + 0.5f) * 2 / (float)c->height - 1, base = 1 + s->slope_y * b;
     const float hx = lx * 0.5412f, hy = ly * 0.5412f, hz = (1 + lz) * 0.5412f; /* half-way to the camera above */

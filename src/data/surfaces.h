@@ -78,6 +78,7 @@ typedef struct SurfaceSample {
     float cosine, sine; /* pixel to material, the scale included */
     float left, top;    /* the material's place at the picture's centre */
     float level, contrast, colour[3];
+    float bump;                      /* the program's, of a relief in pixels */
     float light_x, light_y, light_z; /* unit vector towards the light */
     float slope_x, slope_y, vignette, blur, noise;
     uint32_t key; /* of the sensor's noise */
