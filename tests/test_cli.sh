@@ -155,6 +155,7 @@ expect 0 synth materials --size 32 --surface wood,screw --programs 3 --train-goo
 expect 0 synth --contact-sheet sheet.png --surface gear,mixture --size 16
 [ -s sheet.png ] || fail "synth --contact-sheet wrote nothing"
 refuse 2 "DIR: found nothing" synth
+refuse 2 "d: not made with --contact-sheet" synth d --contact-sheet sheet.png
 refuse 2 "--surface: found 'wod'" synth d --surface wood,wod
 refuse 2 "--surface: found ''" synth d --surface wood,
 refuse 1 "programs: found 2 without families" synth d --programs 2

@@ -569,8 +569,8 @@ typedef struct BlemishSynthSettings {
     size_t train_good, train_defect; /* default 60, 20 */
     size_t test_good, test_defect;   /* default 30, 30 */
     uint64_t seed;                   /* default 1; also chooses the surface */
-    uint64_t families; /* as in BlemishSurfaceSettings, but default 0: one of four plain surfaces, their own defects */
-    size_t programs;   /* of the families: data sets that are made; default 1 */
+    uint64_t families; /* a bit set as in BlemishSurfaceSettings; default 0: one of four plain surfaces instead */
+    size_t programs;   /* of those families, each a data set; default 1 */
     BlemishProgressFn progress;
     void *progress_user;
 } BlemishSynthSettings;

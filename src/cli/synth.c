@@ -96,6 +96,8 @@ static int run(int argc, char **argv) {
     if (code >= 0) return code;
     uint64_t families;
     if (!families_of(values.surface, &families)) return EXIT_USAGE;
+    if (values.contact_sheet && count > 0)
+        return wrong_usage(&command_synth, "%s: not made with --contact-sheet", argv[0]);
     if (values.contact_sheet) return write_sheet(&values, families);
     if (count == 0) return wrong_usage(&command_synth, "DIR: found nothing, expected a folder to make");
     ProgressBar bar;

@@ -6,6 +6,9 @@
 
 static const float pi = 3.14159265f;
 
+/* The part of the picture that a defect's shape covers is drawn between these, by its logarithm. */
+static const float area_least = 0.0005f, area_most = 0.1f;
+
 /* What the draw functions work on. No two numbers are drawn in one expression: C leaves open which comes first. */
 typedef struct Draft {
     float *cover;
@@ -283,7 +286,7 @@ static Flaw draw_flaw(SurfaceCanvas *c, const SurfaceProgram *p, const SurfaceSa
     Draft d = {.cover = c->cover, .width = c->width, .height = c->height, .object = p->family->object, .bump = s->bump};
     d.x = (0.5f + middle * random_between(&r, -0.5f, 0.5f)) * (float)c->width;
     d.y = (0.5f + middle * random_between(&r, -0.5f, 0.5f)) * (float)c->height;
-    d.area = fmaxf(pixels * FLAW_AREA_LEAST * powf(FLAW_AREA_MOST / FLAW_AREA_LEAST, random_float(&r)), 1);
+    d.area = fmaxf(pixels * area_least * powf(area_most / area_least, random_float(&r)), 1);
     const float t = random_float(&r);
     d.strength = fminf(louder * (0.08f + 0.92f * t * sqrtf(t)), 1);
     const Flaw f = families[family].draw(&d, &r);

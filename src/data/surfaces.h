@@ -103,9 +103,6 @@ typedef struct Flaw {
 enum { FLAW_FAMILIES = 10 };
 /* In alphabetical order; NULL past the end. */
 const char *flaw_name(size_t flaw);
-/* The part of the picture that a defect's shape covers is drawn between these, by its logarithm. */
-#define FLAW_AREA_LEAST 0.0005f
-#define FLAW_AREA_MOST 0.1f
 
 /* ---- surface_render.c --------------------------------------------------------------------------------------- */
 
