@@ -124,9 +124,9 @@ static BlemishStatus canvas_open(Canvas *c, size_t width, size_t height, Error *
     return e->status;
 }
 
-static void paint_plain(Canvas *c, uint8_t *bytes, uint64_t seed, Job job, uint64_t stream) {
-    Random r = random_new(seed, stream);
-    surface_paint(c, seed, &r);
+static void paint_plain(Canvas *c, uint8_t *bytes, const BlemishSynthSettings *s, Job job, uint64_t stream) {
+    Random r = random_new(s->seed, stream);
+    surface_paint(c, s->seed, &r);
     if (job.defect) defect_paint(c, job.defect_type, &r);
     surface_light(c, &r);
     for (size_t i = 0; i < 3 * c->width * c->height; i++) bytes[i] = (uint8_t)lrintf(255 * clamp01(c->rgb[i]));
@@ -155,7 +155,7 @@ static BlemishStatus write_job(Canvas *c, uint8_t *bytes, const char *dir, const
     if (s->families)
         paint_family(c, bytes, s, job, sample, e);
     else
-        paint_plain(c, bytes, s->seed, job, sample);
+        paint_plain(c, bytes, s, job, sample);
     if (e->status != BLEMISH_OK) return e->status;
 
     BlemishStatus status = BLEMISH_OK;
