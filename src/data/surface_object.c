@@ -131,3 +131,36 @@ INLINE Texel surface_gear_at(const SurfaceKnobs *s, uint32_t key, float u, float
     return over(ground(key, u, v, d, s->k[5]), body, d);
 }
 SURFACE_ROWS(surface_gear)
+
+/* A kernel, fruit or stone: radius, length over width, lumps, size and strength of its texture, streaks along it,
+ * texture of the ground. */
+INLINE Texel surface_kernel_at(const SurfaceKnobs *s, uint32_t key, float u, float v) {
+    const float x = u / s->k[1], r = length_of(x, v) + 1e-3f, c = x / r, e = v / r;
+    const float lump = perlin(key, 1.3f * c + 3, 1.3f * e + 3) + 0.4f * perlin(key + 1, 3 * c + 9, 3 * e + 9);
+    const float d = r - s->k[0] * (1 + s->k[2] * lump);
+    const float rough = fbm(key + 2, u / s->k[3], v / s->k[3], 4, 0.6f), streak = perlin(key + 7, 6 * e, u * 0.015f);
+    const Texel body = {0.62f + s->k[4] * rough + s->k[5] * streak, 0.6f + 0.5f * rough,
+                        dome(d, 0.9f * s->k[0]) + 6 * s->k[4] * rough};
+    return over(ground(key, u, v, d, s->k[6]), body, d);
+}
+SURFACE_ROWS(surface_kernel)
+
+/* A cable cut across: radius, thickness of its skin, radius of a core, of its copper, size of a strand, texture of the
+ * ground. Three cores of different colours. */
+INLINE Texel surface_cable_at(const SurfaceKnobs *s, uint32_t key, float u, float v) {
+    const float r = length_of(u, v), d = r - s->k[0], inner = d + s->k[1], fine = perlin(key + 3, u * 0.3f, v * 0.3f);
+    Texel t = {0.5f + 0.05f * fine, 0.5f, dome(d, 3)};
+    t = over(t, (Texel){0.35f + 0.08f * fine, 0.5f, -2}, inner);
+    const Voronoi strand = voronoi(key + 4, u / s->k[4], v / s->k[4], 0.6f);
+    const float round = most(1 - 1.4f * strand.nearest, 0);
+    UNROLLED
+    for (int i = 0; i < 3; i++) {
+        const float turn = (float)i / 3 + 0.02f * low_unit(lattice_bits(key, i, 0)), far = 0.5f * (s->k[0] - s->k[1]);
+        const float core = length_of(u - far * cowave(turn), v - far * wave(turn)) - s->k[2] * s->k[0];
+        const float copper = core + (1 - s->k[3]) * s->k[2] * s->k[0];
+        t = over(t, (Texel){0.7f - 0.15f * (float)i, 0.15f + 0.35f * (float)i, dome(core, 2)}, core);
+        t = over(t, (Texel){0.55f + 0.45f * round, 0.9f, 0.6f * s->k[4] * round}, copper);
+    }
+    return over(ground(key, u, v, d, s->k[5]), t, d);
+}
+SURFACE_ROWS(surface_cable)

@@ -56,7 +56,7 @@ static void draw_palette(SurfaceProgram *p, Random *r) {
     for (int i = 0; i < 4; i++) {
         const float t = (float)(inverse ? 3 - i : i) / 3 - 0.5f + random_between(r, -0.07f, 0.07f);
         p->palette[i] = colour_of(hue + turn * t, saturation * random_between(r, 0.7f, 1.2f),
-                                  least(most(middle + span * t, 0.03f), 0.97f));
+                                  least(most(middle + span * t, 0.03f), 0.9f));
     }
     const SurfaceColour other = colour_of(random_float(r), grey ? 0 : 0.8f, 0.5f);
     const float strength = grey ? 0 : random_between(r, 0, kind == COLOURS_METAL ? 0.25f : 1.2f);

@@ -27,7 +27,7 @@ SurfaceField surface_brushed, surface_paper, surface_concrete, surface_marble, s
     surface_tiles, surface_carpet, surface_perforated, surface_leather, surface_grains, surface_foam, surface_pebbles,
     surface_leaves, surface_fibres, surface_chips, surface_labyrinth, surface_motifs, surface_text, surface_halftone,
     surface_board, surface_turned, surface_milled, surface_stripes, surface_capsule, surface_screw, surface_nut,
-    surface_casting, surface_cap, surface_scatter, surface_gear;
+    surface_casting, surface_cap, surface_scatter, surface_gear, surface_kernel, surface_cable;
 /* Where a mixture shows its second part: 0 to 1 into row->tone. */
 SurfaceField surface_border;
 
@@ -47,7 +47,7 @@ typedef struct SurfaceFamily {
     SurfaceRange ranges[SURFACE_KNOBS + 1];
 } SurfaceFamily;
 
-enum { SURFACE_FAMILIES = 39 };
+enum { SURFACE_FAMILIES = 41 };
 extern const SurfaceFamily surface_families[SURFACE_FAMILIES];
 #define SURFACE_ALL (((uint64_t)1 << SURFACE_FAMILIES) - 1)
 
