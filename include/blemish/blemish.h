@@ -572,13 +572,42 @@ typedef struct BlemishSynthSettings {
     size_t train_good, train_defect; /* default 60, 20 */
     size_t test_good, test_defect;   /* default 30, 30 */
     uint64_t seed;                   /* default 1; also chooses the surface */
+    uint64_t families; /* a bit set as in BlemishSurfaceSettings; default 0: one of four plain surfaces instead */
+    size_t programs;   /* of those families, each a data set; default 1 */
     BlemishProgressFn progress;
     void *progress_user;
 } BlemishSynthSettings;
 BLEMISH_API void blemish_synth_defaults(BlemishSynthSettings *settings);
 /* Writes surfaces with and without defects, in the MVTec AD layout with masks plus defects for training, as PNG
- * files under dir (created; refused if it holds anything). Deterministic by seed. */
+ * files under dir (created; refused if it holds anything); more than one program, each in a folder of its own with its
+ * number and family as a name. Deterministic by seed. */
 BLEMISH_API BlemishStatus blemish_synth(const char *dir, const BlemishSynthSettings *settings, char *error);
+
+/* Surfaces without files (docs/surfaces.md). A family is a kind of surface, a program one material of it: a draw of the
+ * family's continuous parameters, colours and light by (seed, program). A sample is one photograph of a program's
+ * material, another patch for each number; an object is seen in another pose. Every picture is a function of the
+ * settings and its three numbers: it does not depend on other pictures, on threads or on the processor. */
+typedef struct BlemishSurfaceSettings {
+    uint64_t seed;        /* default 1 */
+    size_t width, height; /* 1 to 8192 pixels; default 128 x 128 */
+    uint64_t families;    /* bit i enables family i; programs take turns over the enabled ones; default 0: all */
+    float nuisance;       /* 0 to 1: how much light, colour, pose and sharpness vary from sample to sample; default 1 */
+    int threads;          /* as in BlemishSessionSettings; default 0 */
+} BlemishSurfaceSettings;
+BLEMISH_API void blemish_surface_defaults(BlemishSurfaceSettings *settings);
+/* The index-th family ("brushed") and kind of defect ("crack"); NULL past the end. */
+BLEMISH_API const char *blemish_surface_family(size_t index);
+BLEMISH_API const char *blemish_surface_defect(size_t index);
+/* Paints `count` pictures into rgb (count, height, width, 3): sample samples[i] of program programs[i], defects[i] being
+ * the index of a kind of defect or negative for none. masks (count, height, width) becomes 255 exactly where a colour
+ * differs by 4 levels or more from the same sample without its defect, else 0; it is never empty with a defect. defects
+ * may be NULL (none), masks too; settings may be NULL. ARGUMENT, MEMORY. */
+BLEMISH_API BlemishStatus blemish_surface_images(const BlemishSurfaceSettings *settings, size_t count,
+                                                 const uint64_t *programs, const uint64_t *samples,
+                                                 const int32_t *defects, uint8_t *rgb, uint8_t *masks, char *error);
+/* Writes a labelled picture of the enabled families, tiles of width x height (at most 1024 pixels): two samples of one
+ * program, two other programs, and defects outlined in red. JPEG where path ends in ".jpg", else PNG. */
+BLEMISH_API BlemishStatus blemish_surface_sheet(const BlemishSurfaceSettings *settings, const char *path, char *error);
 
 /* ---- backbone weights ------------------------------------------------------------------------------------ */
 

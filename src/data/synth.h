@@ -34,6 +34,17 @@ void surface_paint(Canvas *canvas, uint64_t seed, Random *r);
 /* Light falling unevenly and the sensor's noise, after the defects. */
 void surface_light(Canvas *canvas, Random *r);
 
+/* ---- cover.c: shapes of defects ------------------------------------------------------------------------- */
+typedef struct Point {
+    float x, y, half_width; /* pixels */
+} Point;
+/* Raises a (height, width) plane to `strength` along a tapered stroke from a to b, anti-aliased, clipped. */
+void cover_stroke(float *plane, size_t width, size_t height, Point a, Point b, float strength);
+/* How far inside a blob a point is, in pixels: (dx, dy) from its middle, the radius varies with the angle. */
+float blob_depth(uint32_t seed, float radius, float roughness, float dx, float dy);
+/* The first whole pixel from v on, within [0, limit]. */
+size_t pixel_before(float v, size_t limit);
+
 /* ---- defect.c ------------------------------------------------------------------------------------------- */
 enum { DEFECT_TYPES = 4 };
 extern const char *const defect_names[DEFECT_TYPES];
