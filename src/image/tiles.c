@@ -33,6 +33,23 @@ void tile_weights(const TileAxis *a, size_t i, float *weight) {
     }
 }
 
+static size_t shared_pixels(size_t side, float overlap) {
+    return (size_t)((double)side * (double)overlap + 0.5);
+}
+
+TileGrid tile_grid(size_t height, size_t width, size_t tile_height, size_t tile_width, float overlap) {
+    TileGrid grid = {.overlap_y = shared_pixels(tile_height, overlap), .overlap_x = shared_pixels(tile_width, overlap)};
+    grid.y = tile_axis(height, tile_height, grid.overlap_y);
+    grid.x = tile_axis(width, tile_width, grid.overlap_x);
+    grid.count = grid.y.count * grid.x.count;
+    return grid;
+}
+
+void tile_place(const TileGrid *grid, size_t tile, size_t *y, size_t *x) {
+    *y = tile_first(&grid->y, tile / grid->x.count);
+    *x = tile_first(&grid->x, tile % grid->x.count);
+}
+
 /* The picture is continued by its mirror image, edge included, as often as it takes. */
 static size_t mirrored(size_t i, size_t n) {
     i %= 2 * n;

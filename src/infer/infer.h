@@ -43,15 +43,14 @@ void regions_close(Regions *r);
 /* What a session by tiles holds besides. */
 typedef struct Tiling {
     bool on;
-    size_t overlap_y, overlap_x; /* pixels that neighbours share at least */
-    BlemishImage *windows;       /* (batch) */
-    BlemishResult *results;      /* (batch): of the tiles */
-    uint8_t *scratch;            /* (batch, H, W, 3): tiles that reach beyond their image; NULL until there is one */
-    float *weight_y, *weight_x;  /* (H), (W) of a tile */
-    float **maps;                /* (batch): each image's map, at its size */
-    size_t *map_pixels;          /* (batch): floats there */
+    float overlap;              /* part of a tile's side */
+    BlemishImage *windows;      /* (batch) */
+    BlemishResult *results;     /* (batch): of the tiles */
+    uint8_t *scratch;           /* (batch, H, W, 3): tiles that reach beyond their image; NULL until there is one */
+    float *weight_y, *weight_x; /* (H), (W) of a tile */
+    float **maps;               /* (batch): each image's map, at its size */
+    size_t *map_pixels;         /* (batch): floats there */
 } Tiling;
-/* overlap: part of a tile's side. */
 BlemishStatus tiling_open(Tiling *t, size_t batch, const Geometry *g, float overlap, Error *e);
 void tiling_close(Tiling *t, size_t batch);
 struct Session;

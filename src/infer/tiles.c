@@ -3,9 +3,7 @@
 #include <string.h>
 
 BlemishStatus tiling_open(Tiling *t, size_t batch, const Geometry *g, float overlap, Error *e) {
-    *t = (Tiling){.on = true,
-                  .overlap_y = (size_t)((double)overlap * (double)g->height),
-                  .overlap_x = (size_t)((double)overlap * (double)g->width)};
+    *t = (Tiling){.on = true, .overlap = overlap};
     e->status = BLEMISH_OK;
     t->windows = array_new(batch, sizeof *t->windows, e);
     t->results = array_new(batch, sizeof *t->results, e);
@@ -43,24 +41,28 @@ static float *blank_map(Tiling *t, size_t index, const BlemishImage *image, Erro
 }
 
 /* The tiles from number `first` on, in raster order, as images. */
-static BlemishStatus cut(Session *s, const BlemishImage *image, const TileAxis *ys, const TileAxis *xs, size_t first,
-                         size_t count, Error *e) {
+static BlemishStatus cut(Session *s, const BlemishImage *image, const TileGrid *grid, size_t first, size_t count,
+                         Error *e) {
     Tiling *t = &s->tiling;
-    const size_t bytes = ys->tile * xs->tile * 3; /* times the batch: as many as the maps' floats, which fit */
-    if (t->scratch == NULL && (image->height < ys->tile || image->width < xs->tile) &&
+    const size_t height = grid->y.tile, width = grid->x.tile,
+                 bytes = height * width * 3; /* times the batch: as many as the maps' floats, which fit */
+    if (t->scratch == NULL && (image->height < height || image->width < width) &&
         (t->scratch = array_new(s->batch, bytes, e)) == NULL)
         return e->status;
     for (size_t i = 0; i < count; i++) {
-        const size_t y = tile_first(ys, (first + i) / xs->count), x = tile_first(xs, (first + i) % xs->count);
+        size_t y, x;
+        tile_place(grid, first + i, &y, &x);
         uint8_t *scratch = t->scratch ? t->scratch + i * bytes : NULL;
-        t->windows[i] = image_window(image, y, x, ys->tile, xs->tile, scratch);
+        t->windows[i] = image_window(image, y, x, height, width, scratch);
     }
     return BLEMISH_OK;
 }
 
 /* Adds a tile's map to the image's. */
-static void blend(Tiling *t, const TileAxis *ys, const TileAxis *xs, size_t tile, const float *from, float *map) {
-    const size_t top = tile_first(ys, tile / xs->count), left = tile_first(xs, tile % xs->count);
+static void blend(Tiling *t, const TileGrid *grid, size_t tile, const float *from, float *map) {
+    const TileAxis *ys = &grid->y, *xs = &grid->x;
+    size_t top, left;
+    tile_place(grid, tile, &top, &left);
     const size_t height = ys->length < ys->tile ? ys->length : ys->tile;
     const size_t width = xs->length < xs->tile ? xs->length : xs->tile;
     tile_weights(ys, tile / xs->count, t->weight_y);
@@ -87,17 +89,15 @@ static float finish(float *map, size_t pixels) {
 BlemishStatus tiling_run(Session *s, const BlemishImage *image, size_t index, BlemishResult *result, Error *e) {
     Tiling *t = &s->tiling;
     const Geometry *g = &s->model->geometry;
-    const TileAxis ys = tile_axis(image->height, g->height, t->overlap_y);
-    const TileAxis xs = tile_axis(image->width, g->width, t->overlap_x);
+    const TileGrid grid = tile_grid(image->height, image->width, g->height, g->width, t->overlap);
     float *map = blank_map(t, index, image, e), score = 0;
     if (map == NULL) return e->status;
-    const size_t tiles = ys.count * xs.count;
-    for (size_t first = 0; first < tiles; first += s->batch) {
-        const size_t count = tiles - first < s->batch ? tiles - first : s->batch;
-        if (cut(s, image, &ys, &xs, first, count, e) || session_forward(s, t->windows, count, t->results, e))
+    for (size_t first = 0; first < grid.count; first += s->batch) {
+        const size_t count = grid.count - first < s->batch ? grid.count - first : s->batch;
+        if (cut(s, image, &grid, first, count, e) || session_forward(s, t->windows, count, t->results, e))
             return e->status;
         for (size_t i = 0; i < count; i++) {
-            blend(t, &ys, &xs, first + i, t->results[i].map, map);
+            blend(t, &grid, first + i, t->results[i].map, map);
             score = t->results[i].score > score ? t->results[i].score : score;
         }
         engine_lap(s->engine, "blend tiles");

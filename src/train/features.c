@@ -61,6 +61,10 @@ static uint16_t *entry_at(const Features *f, size_t i) {
 static void close_backbone(Features *f) {
     backbone_close(f->backbone);
     f->backbone = NULL;
+    image_free(&f->image);
+    f->path = NULL;
+    array_free(f->scratch);
+    f->scratch = NULL;
 }
 
 void features_close(Features *f) {
@@ -72,19 +76,32 @@ void features_close(Features *f) {
 
 /* ---- filling --------------------------------------------------------------------------------------------- */
 
-static BlemishStatus load_input(const FeatureSource *source, size_t height, size_t width, float *input, Error *e) {
-    BlemishImage image;
-    if (image_decode(&image, source->path, e)) return e->status;
-    augment_image(&source->view, &image, height, width, input, e);
-    image_free(&image);
-    return e->status;
+static BlemishStatus load_image(Features *f, const char *path, Error *e) {
+    if (f->path && strcmp(f->path, path) == 0) return BLEMISH_OK;
+    image_free(&f->image);
+    f->path = NULL;
+    if (image_decode(&f->image, path, e)) return e->status;
+    f->path = path;
+    return BLEMISH_OK;
+}
+
+static BlemishStatus load_input(Features *f, const FeatureSource *source, float *input, Error *e) {
+    const Tile *tile = &source->tile;
+    if (load_image(f, source->path, e)) return e->status;
+    if (!tile->cut) return augment_image(&source->view, &f->image, f->height, f->width, input, e);
+    if (tile->y >= f->image.height || tile->x >= f->image.width)
+        return error_set(e, BLEMISH_ERROR_IO, "%s: found %zux%zu pixels, fewer than when it was read first",
+                         source->path, f->image.height, f->image.width);
+    if (f->scratch == NULL && (f->scratch = array_new(f->height * f->width, 3, e)) == NULL) return e->status;
+    const BlemishImage window = image_window(&f->image, tile->y, tile->x, f->height, f->width, f->scratch);
+    return augment_image(&source->view, &window, f->height, f->width, input, e);
 }
 
 /* Entries first to first + n - 1, at most a batch. */
 static BlemishStatus compute(Features *f, size_t first, size_t n, const FeatureSource *sources, Error *e) {
     float *input = backbone_input(f->backbone);
     for (size_t k = 0; k < n; k++)
-        if (load_input(&sources[k], f->height, f->width, input + k * f->height * f->width * 3, e)) return e->status;
+        if (load_input(f, &sources[k], input + k * f->height * f->width * 3, e)) return e->status;
     engine_lap(f->engine, "decode");
     const void *f2, *f3;
     if (backbone_run(f->backbone, &f2, &f3, e)) return e->status;

@@ -10,6 +10,7 @@
 typedef struct FeatureSource {
     const char *path;
     Augmentation view;
+    Tile tile;
 } FeatureSource;
 
 typedef struct Features {
@@ -19,7 +20,10 @@ typedef struct Features {
     size_t mapped_bytes;
     const Engine *engine; /* whose profile counts */
     size_t height, width; /* of the backbone's input */
-    Backbone *backbone;   /* open while entries are computed */
+    Backbone *backbone;   /* open while entries are computed, as what follows is */
+    BlemishImage image;   /* the last one decoded: many sources in a row may be of one */
+    const char *path;     /* its file */
+    uint8_t *scratch;     /* (height, width, 3): a tile that reaches beyond its image; NULL until there is a tile */
 } Features;
 
 typedef struct FeatureSettings {
