@@ -582,6 +582,8 @@ typedef struct BlemishSynthSettings {
     size_t train_good, train_defect; /* default 60, 20 */
     size_t test_good, test_defect;   /* default 30, 30 */
     uint64_t seed;                   /* default 1; also chooses the surface */
+    size_t defect_size;              /* about how long defects are, pixels, up to the image's shorter side; default 0:
+                                      * in proportion to the image, each type its own way */
     BlemishProgressFn progress;
     void *progress_user;
 } BlemishSynthSettings;

@@ -2,7 +2,7 @@
 
 typedef struct Values {
     ImageSize size;
-    uint64_t train_good, train_defect, test_good, test_defect, seed;
+    uint64_t train_good, train_defect, test_good, test_defect, seed, defect_size;
     bool quiet;
 } Values;
 
@@ -23,6 +23,8 @@ static const Option options[] = {
     COUNT_OPTION("train-defect", train_defect, "20", "defective images for training"),
     COUNT_OPTION("test-good", test_good, "30", "good images for testing"),
     COUNT_OPTION("test-defect", test_defect, "30", "defective images for testing"),
+    COUNT_OPTION("defect-size", defect_size, "0",
+                 "about how long defects are, in pixels; 0: in proportion to the image"),
     {.name = "seed",
      .argument = "N",
      .initial = "1",
@@ -50,6 +52,7 @@ static int run(int argc, char **argv) {
     settings.test_good = values.test_good;
     settings.test_defect = values.test_defect;
     settings.seed = values.seed;
+    settings.defect_size = values.defect_size;
     settings.progress = progress_show;
     settings.progress_user = &bar;
     char error[BLEMISH_ERROR_SIZE] = "";

@@ -88,6 +88,9 @@ static BlemishStatus check_settings(const BlemishSynthSettings *s, size_t *image
         if (!size_add(*images, counts[i], images) || *images > SYNTH_IMAGES_MAX)
             return error_set(e, BLEMISH_ERROR_ARGUMENT, "images: found more than %d, expected 1 to %d",
                              SYNTH_IMAGES_MAX, SYNTH_IMAGES_MAX);
+    if (s->defect_size > s->width || s->defect_size > s->height)
+        return error_set(e, BLEMISH_ERROR_ARGUMENT, "defect_size: found %zu, expected at most the image's %zu x %zu",
+                         s->defect_size, s->width, s->height);
     if (s->train_good == 0)
         return error_set(e, BLEMISH_ERROR_ARGUMENT, "train_good: found 0, expected at least one image");
     return BLEMISH_OK;
@@ -113,17 +116,22 @@ static BlemishStatus canvas_open(Canvas *c, size_t width, size_t height, Error *
 }
 
 /* Makes and writes one image, its mask first: an image is never there without it. */
-static BlemishStatus write_job(Canvas *c, uint8_t *bytes, const char *dir, uint64_t seed, Job job, Error *e) {
+static BlemishStatus write_job(Canvas *c, uint8_t *bytes, const char *dir, const BlemishSynthSettings *s, Job job,
+                               Error *e) {
     char name[64];
     snprintf(name, sizeof name, "%s%03zu", job.defect && strcmp(job.split, "train") == 0 ? "train_" : "", job.number);
     Text stream = {0}; /* an image depends on its own name only, not on how many others there are */
     text_format(&stream, "%s/%s/%s", job.split, job.type, name);
     if (stream.failed) return error_set(e, BLEMISH_ERROR_MEMORY, "out of memory for a name");
-    Random r = random_new(seed, fnv1a64(stream.data, stream.length, FNV1A64_BASIS));
+    Random r = random_new(s->seed, fnv1a64(stream.data, stream.length, FNV1A64_BASIS));
     text_free(&stream);
 
-    surface_paint(c, seed, &r);
-    if (job.defect) defect_paint(c, job.defect_type, &r);
+    surface_paint(c, s->seed, &r);
+    if (job.defect) {
+        Canvas scaled = *c;
+        if (s->defect_size) scaled.unit = defect_unit(job.defect_type, s->defect_size);
+        defect_paint(&scaled, job.defect_type, &r);
+    }
     surface_light(c, &r);
     for (size_t i = 0; i < 3 * c->width * c->height; i++) bytes[i] = (uint8_t)lrintf(255 * clamp01(c->rgb[i]));
 
@@ -169,7 +177,7 @@ BlemishStatus synth_write(const char *dir, const BlemishSynthSettings *settings,
     double start = now_seconds();
     for (size_t i = 0; status == BLEMISH_OK && i < images; i++) {
         status = report(settings, i, images, start, e);
-        if (status == BLEMISH_OK) status = write_job(&canvas, bytes, dir, settings->seed, job_at(settings, i), e);
+        if (status == BLEMISH_OK) status = write_job(&canvas, bytes, dir, settings, job_at(settings, i), e);
     }
     if (status == BLEMISH_OK) status = report(settings, images, images, start, e);
     array_free(bytes);

@@ -37,6 +37,8 @@ void surface_light(Canvas *canvas, Random *r);
 /* ---- defect.c ------------------------------------------------------------------------------------------- */
 enum { DEFECT_TYPES = 4 };
 extern const char *const defect_names[DEFECT_TYPES];
+/* The unit of length at which a defect of a type is about `pixels` long. */
+float defect_unit(size_t type, size_t pixels);
 /* Paints one image's defect of a type and its exact mask, which is never empty. */
 void defect_paint(Canvas *canvas, size_t type, Random *r);
 
