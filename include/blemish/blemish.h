@@ -77,6 +77,8 @@ typedef struct BlemishModelInfo {
     size_t map_height, map_width; /* map logits (feature resolution), pixels */
     float threshold;              /* score at and above which an image is a defect; in [0, 1] */
     float pixel_threshold;        /* map value at and above which a pixel is part of a region; in [0, 1] */
+    int tiles;                    /* 1: images are judged by tiles of the input's size, see BlemishTiles */
+    float tile_overlap;           /* part of a tile's side that neighbours share at least; 0 without tiles */
     const char *header_json;      /* the whole header: recipe, metrics, data fingerprint, program version; valid until
                                    * the next blemish_model_set_* of the model or its close */
 } BlemishModelInfo;
@@ -112,10 +114,20 @@ typedef enum BlemishPrecision {
     BLEMISH_PRECISION_INT8 = 3  /* of a quantised model */
 } BlemishPrecision;
 
+/* By tiles: an image is not resized to the network's input but covered by overlapping tiles of that size, at its own
+ * resolution. Its map is their maps, blended, its score the largest of theirs (docs/tiles.md). Thresholds are of the
+ * way that the model says; the other way shows the network another scale than it learned. */
+typedef enum BlemishTiles {
+    BLEMISH_TILES_AUTO = 0, /* as the model says */
+    BLEMISH_TILES_OFF = 1,
+    BLEMISH_TILES_ON = 2
+} BlemishTiles;
+
 typedef struct BlemishSessionSettings {
     int threads;                /* 1 to 1024; default 0 = one per core that affinity and CPU quota allow */
     BlemishPrecision precision; /* default BLEMISH_PRECISION_AUTO */
-    size_t batch;               /* most images run at once, 1 to 1024; default 1 */
+    size_t batch;               /* most images, or tiles of one, run at once, 1 to 1024; default 1 */
+    BlemishTiles tiles;         /* default BLEMISH_TILES_AUTO */
 } BlemishSessionSettings;
 
 BLEMISH_API void blemish_session_defaults(BlemishSessionSettings *settings);
@@ -139,7 +151,7 @@ typedef struct BlemishResult {
     float map_max;                    /* largest value of the map */
     const float *map;                 /* anomaly map in [0, 1], map_height x map_width, row-major: the logits,
                                        * resized to the input's size and blurred, through the sigmoid */
-    size_t map_width, map_height;     /* the network's input size */
+    size_t map_width, map_height;     /* the network's input size; by tiles the image's */
     size_t image_width, image_height; /* the given image's size */
 } BlemishResult;
 
@@ -411,7 +423,7 @@ typedef struct BlemishMetrics {
 typedef struct BlemishEvaluated {
     BlemishSample sample;
     BlemishImage image;
-    const uint8_t *mask; /* 0 or 1 at the network's input size, NULL without a mask or where it is too small to show */
+    const uint8_t *mask; /* 0 or 1 at the map's size, NULL without a mask or where it is too small to show */
     double defect_area;  /* part of the image that the mask marks, at the mask's own size; NaN without a mask */
     BlemishResult result;
 } BlemishEvaluated;
@@ -420,7 +432,8 @@ typedef int (*BlemishEvaluatedFn)(void *user, const BlemishEvaluated *evaluated)
 /* Runs the session over one split of the data set. `each` and `progress` may be NULL; a non-zero return of either
  * stops with BLEMISH_ERROR_INTERRUPTED. Images of unknown label count in no metric. Errors are the session's;
  * after one, *metrics is not to be used. Where the split has masks, all maps' values are kept until the end: 4 bytes
- * for each pixel of the network's input and image, about 12 more for each defective one. */
+ * for each pixel of the network's input and image, about 12 more for each defective one. Larger maps than a million
+ * pixels, which tiles can make, count in pixel metrics by the largest value of each small square (docs/metrics.md). */
 BLEMISH_API BlemishStatus blemish_evaluate(BlemishSession *session, const BlemishDataset *dataset, BlemishSplit split,
                                            BlemishMetrics *metrics, BlemishEvaluatedFn each, void *each_user,
                                            BlemishProgressFn progress, void *progress_user);
@@ -574,6 +587,8 @@ typedef struct BlemishSynthSettings {
     uint64_t seed;                   /* default 1; also chooses the surface */
     uint64_t families; /* a bit set as in BlemishSurfaceSettings; default 0: one of four plain surfaces instead */
     size_t programs;   /* of those families, each a data set; default 1 */
+    size_t defect_size;              /* about how long defects are, pixels, up to the image's shorter side; default 0:
+                                      * in proportion to the image, each type its own way; 0 with families */
     BlemishProgressFn progress;
     void *progress_user;
 } BlemishSynthSettings;

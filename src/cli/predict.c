@@ -15,7 +15,7 @@ typedef struct Values {
     const char *out, *overlays, *maps, *precision;
     double threshold, pixel_threshold;
     uint64_t threads;
-    bool fail_on_defect;
+    bool fail_on_defect, tiles, no_tiles;
 } Values;
 
 static const Option options[] = {
@@ -50,6 +50,7 @@ static const Option options[] = {
      .offset = offsetof(Values, fail_on_defect)},
     THREADS_OPTION(Values),
     PRECISION_OPTION(Values),
+    TILES_OPTIONS(Values),
 };
 
 // Opening a session takes as long as some images; then several of them pay, whose images are decoded and written at
@@ -136,8 +137,8 @@ static bool start(void *user, size_t worker) {
     Run *run = user;
     if (run->sessions[worker]) return true;
     const size_t threads = (size_t)run->threads;
-    run->sessions[worker] =
-        session_open(run->model, threads / run->workers + (worker < threads % run->workers), run->values->precision);
+    run->sessions[worker] = session_open(run->model, threads / run->workers + (worker < threads % run->workers),
+                                         run->values->precision, tiles_of(run->values->tiles, run->values->no_tiles));
     if (!run->sessions[worker]) run->broken = true;
     return run->sessions[worker];
 }

@@ -5,7 +5,7 @@
 typedef struct Values {
     ImageSize size;
     const char *surface, *contact_sheet;
-    uint64_t train_good, train_defect, test_good, test_defect, programs, seed;
+    uint64_t train_good, train_defect, test_good, test_defect, programs, seed, defect_size;
     bool quiet;
 } Values;
 
@@ -38,6 +38,8 @@ static const Option options[] = {
      .most = 1000000},
     TEXT_OPTION("contact-sheet", contact_sheet, "FILE",
                 "write a picture of the families (PNG, or JPEG by .jpg) in tiles of --size and no data set"),
+    COUNT_OPTION("defect-size", defect_size, "0",
+                 "about how long defects are, in pixels; 0: in proportion to the image"),
     {.name = "seed",
      .argument = "N",
      .initial = "1",
@@ -114,6 +116,7 @@ static int run(int argc, char **argv) {
     settings.seed = values.seed;
     settings.families = families;
     settings.programs = values.programs;
+    settings.defect_size = values.defect_size;
     settings.progress = progress_show;
     settings.progress_user = &bar;
     char error[BLEMISH_ERROR_SIZE] = "";

@@ -136,6 +136,11 @@ static Paint paint_stain(const Canvas *c, Random *r) {
     return (Paint){.multiply = {dark + 0.06f, dark - 0.2f * warm, dark - warm}};
 }
 
+float defect_unit(size_t type, size_t pixels) {
+    static const float typical[DEFECT_TYPES] = {90, 30, 90, 44}; /* units from end to end */
+    return (float)pixels / typical[type];
+}
+
 void defect_paint(Canvas *canvas, size_t type, Random *r) {
     static Paint (*const painters[DEFECT_TYPES])(const Canvas *, Random *) = {paint_crack, paint_pit, paint_scratch,
                                                                               paint_stain};

@@ -100,6 +100,12 @@ static BlemishStatus check_settings(const BlemishSynthSettings *s, size_t *image
         return error_set(e, BLEMISH_ERROR_ARGUMENT, "programs: found %zu without families, expected 1", s->programs);
     if (s->families & ~SURFACE_ALL)
         return error_set(e, BLEMISH_ERROR_ARGUMENT, "families: found bits above the first %d", SURFACE_FAMILIES);
+    if (s->defect_size > s->width || s->defect_size > s->height)
+        return error_set(e, BLEMISH_ERROR_ARGUMENT, "defect_size: found %zu, expected at most the image's %zu x %zu",
+                         s->defect_size, s->width, s->height);
+    if (s->defect_size && s->families)
+        return error_set(e, BLEMISH_ERROR_ARGUMENT, "defect_size: found %zu with families, expected 0: theirs vary",
+                         s->defect_size);
     if (s->train_good == 0)
         return error_set(e, BLEMISH_ERROR_ARGUMENT, "train_good: found 0, expected at least one image");
     return BLEMISH_OK;
@@ -127,7 +133,11 @@ static BlemishStatus canvas_open(Canvas *c, size_t width, size_t height, Error *
 static void paint_plain(Canvas *c, uint8_t *bytes, const BlemishSynthSettings *s, Job job, uint64_t stream) {
     Random r = random_new(s->seed, stream);
     surface_paint(c, s->seed, &r);
-    if (job.defect) defect_paint(c, job.defect_type, &r);
+    if (job.defect) {
+        Canvas scaled = *c;
+        if (s->defect_size) scaled.unit = defect_unit(job.defect_type, s->defect_size);
+        defect_paint(&scaled, job.defect_type, &r);
+    }
     surface_light(c, &r);
     for (size_t i = 0; i < 3 * c->width * c->height; i++) bytes[i] = (uint8_t)lrintf(255 * clamp01(c->rgb[i]));
 }

@@ -48,6 +48,8 @@ size_t pixel_before(float v, size_t limit);
 /* ---- defect.c ------------------------------------------------------------------------------------------- */
 enum { DEFECT_TYPES = 4 };
 extern const char *const defect_names[DEFECT_TYPES];
+/* The unit of length at which a defect of a type is about `pixels` long. */
+float defect_unit(size_t type, size_t pixels);
 /* Paints one image's defect of a type and its exact mask, which is never empty. */
 void defect_paint(Canvas *canvas, size_t type, Random *r);
 

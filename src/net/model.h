@@ -11,7 +11,9 @@ typedef struct Model {
     Heads heads;
     Geometry geometry;
     bool align_corners;
-    bool quantised; /* weights are whole multiples of a row's scale, and activations have steps */
+    bool quantised;     /* weights are whole multiples of a row's scale, and activations have steps */
+    bool tiles;         /* images are judged by tiles of the network's input size, at their own resolution */
+    float tile_overlap; /* part of a tile's side that neighbours share at least, 0 to TILE_OVERLAP_MAX */
     float threshold, pixel_threshold;
     Calibration calibration;
     char regime[16];          /* "unsupervised", "supervised", "none" */
@@ -23,8 +25,11 @@ typedef struct Model {
 } Model;
 
 #define MODEL_FORMAT "blemish-model"
-/* format_version is 1, or 2 where a program that knows only 1 would misread the file: int8 weights, or a verdict that
- * is not the score's. */
+/* format_version is 1, or 2 where a program that knows only 1 would misread the file: int8 weights, a verdict that
+ * is not the score's, or tiles. */
+
+#define TILE_OVERLAP 0.25f /* of models that do not say */
+#define TILE_OVERLAP_MAX 0.5
 
 /* Fills what every new model has: the library's version, thresholds of 0.5, regime "none". */
 void model_start(Model *model);
