@@ -28,7 +28,7 @@ static int open_all(void **state) {
         path_in(paths[i], folder, name);
     }
     for (size_t i = 0; i < SOURCES; i++) {
-        sources[i] = (FeatureSource){paths[i / 4], AUGMENT_NONE};
+        sources[i] = (FeatureSource){.path = paths[i / 4], .view = AUGMENT_NONE};
         sources[i].view.flip = (Flip)(i % 4);
     }
     assert_ok(trunk_load(&trunk, "resnet18", NULL, &e), e.text);

@@ -65,6 +65,8 @@ BLEMISH_API BlemishModelInfo blemish_model_info(const BlemishModel *m) {
                               .pixel_threshold = model->pixel_threshold,
                               .min_area = model->min_area,
                               .border = model->border,
+                              .tiles = model->tiles,
+                              .tile_overlap = model->tile_overlap,
                               .header_json = model->header_json};
 }
 

@@ -17,9 +17,10 @@ static BlemishStatus compute_features(Features *f, const Examples *x, const View
     const FeatureSettings settings = {s->cache_mb, s->cache_dir, s->progress, s->progress_user, recipe->bf16 != 0};
     FeatureSource *sources = array_new(count, sizeof *sources, e);
     if (sources == NULL) return e->status;
-    for (size_t i = 0; i < count; i++)
-        sources[i] =
-            (FeatureSource){x->samples[views ? views_image(views, i) : i]->path, views ? views->list[i] : AUGMENT_NONE};
+    for (size_t i = 0; i < count; i++) {
+        const Sample *sample = x->samples[views ? views_image(views, i) : i];
+        sources[i] = (FeatureSource){sample->path, views ? views->list[i] : AUGMENT_NONE, sample->tile};
+    }
     features_open(f, engine, trunk, g, sources, count, &settings, e);
     array_free(sources);
     return e->status;
@@ -91,7 +92,7 @@ BlemishStatus examples_show(Examples *x, const Draw *draws, size_t images, uint6
         x->entries[i] = s.entry;
         if (!endless(x)) continue;
         if (image >= x->normals && targets_renew(&x->targets, i, image - x->normals, &s.view, e)) return e->status;
-        x->sources[i] = (FeatureSource){x->samples[image]->path, s.view};
+        x->sources[i] = (FeatureSource){x->samples[image]->path, s.view, x->samples[image]->tile};
     }
     return endless(x) ? features_renew(&x->features, x->sources, images, e) : BLEMISH_OK;
 }

@@ -61,6 +61,10 @@ static uint16_t *entry_at(const Features *f, size_t i) {
 static void close_backbone(Features *f) {
     backbone_close(f->backbone);
     f->backbone = NULL;
+    image_free(&f->image);
+    f->path = NULL;
+    array_free(f->scratch);
+    f->scratch = NULL;
 }
 
 void features_close(Features *f) {
@@ -72,22 +76,45 @@ void features_close(Features *f) {
 
 /* ---- filling --------------------------------------------------------------------------------------------- */
 
-static BlemishStatus load_input(const FeatureSource *source, size_t height, size_t width, float *input, Error *e) {
+static BlemishStatus load_whole(const Features *f, const FeatureSource *source, float *input, Error *e) {
     BlemishImage image;
     if (image_decode(&image, source->path, e)) return e->status;
-    augment_image(&source->view, &image, height, width, input, e);
+    augment_image(&source->view, &image, f->height, f->width, input, e);
     image_free(&image);
     return e->status;
 }
 
-/* The batch's inputs, images side by side; the error is that of the first one that fails, whatever the threads. */
-static BlemishStatus load_batch(const Features *f, const FeatureSource *sources, size_t n, Error *e) {
+static BlemishStatus hold_image(Features *f, const char *path, Error *e) {
+    if (f->path && strcmp(f->path, path) == 0) return BLEMISH_OK;
+    image_free(&f->image);
+    f->path = NULL;
+    if (image_decode(&f->image, path, e)) return e->status;
+    f->path = path;
+    return BLEMISH_OK;
+}
+
+/* The tiles of an image follow one another: it is decoded for the first of them. */
+static BlemishStatus load_tile(Features *f, const FeatureSource *source, float *input, Error *e) {
+    const Tile *tile = &source->tile;
+    if (hold_image(f, source->path, e)) return e->status;
+    if (tile->y >= f->image.height || tile->x >= f->image.width)
+        return error_set(e, BLEMISH_ERROR_IO, "%s: found %zux%zu pixels, fewer than when it was read first",
+                         source->path, f->image.height, f->image.width);
+    if (f->scratch == NULL && (f->scratch = array_new(f->height * f->width, 3, e)) == NULL) return e->status;
+    const BlemishImage window = image_window(&f->image, tile->y, tile->x, f->height, f->width, f->scratch);
+    return augment_image(&source->view, &window, f->height, f->width, input, e);
+}
+
+/* The batch's inputs, whole images side by side; the error is that of the first one that fails, whatever the threads. */
+static BlemishStatus load_batch(Features *f, const FeatureSource *sources, size_t n, Error *e) {
     const size_t size = f->height * f->width * 3;
     float *input = backbone_input(f->backbone);
     Error errors[BACKBONE_BATCH] = {0};
 #pragma omp parallel for schedule(dynamic)
-    for (size_t k = 0; k < n; k++) load_input(&sources[k], f->height, f->width, input + k * size, &errors[k]);
+    for (size_t k = 0; k < n; k++)
+        if (!sources[k].tile.cut) load_whole(f, &sources[k], input + k * size, &errors[k]);
     for (size_t k = 0; k < n; k++) {
+        if (sources[k].tile.cut) load_tile(f, &sources[k], input + k * size, &errors[k]);
         if (errors[k].status == BLEMISH_OK) continue;
         *e = errors[k];
         return e->status;

@@ -10,6 +10,7 @@
 typedef struct FeatureSource {
     const char *path;
     Augmentation view;
+    Tile tile;
 } FeatureSource;
 
 typedef struct Features {
@@ -20,7 +21,10 @@ typedef struct Features {
     const Engine *engine; /* whose profile counts */
     Element type;         /* of what the backbone computes in: ELEMENT_F32 or ELEMENT_BF16 */
     size_t height, width; /* of the backbone's input */
-    Backbone *backbone;   /* open while entries are computed */
+    Backbone *backbone;   /* open while entries are computed, as what follows is */
+    BlemishImage image;   /* the last one decoded: many sources in a row may be of one */
+    const char *path;     /* its file */
+    uint8_t *scratch;     /* (height, width, 3): a tile that reaches beyond its image; NULL until there is a tile */
 } Features;
 
 typedef struct FeatureSettings {

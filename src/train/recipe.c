@@ -1,4 +1,5 @@
 /* The recipe's keys are one table: name, type, place, range and help; setting, listing and writing follow from it. */
+#include "net/model.h"
 #include "train/train.h"
 
 #include <stdio.h>
@@ -86,6 +87,10 @@ static const Key keys[] = {
      "largest shift, as a fraction of the height and of the width, 0: off"},
     {"data.variants", KIND_COUNT, false, AT(variants), 0, 1000, NULL,
      "random variants of brightness, contrast and shift that are kept of an image, 0: drawn anew at every showing"},
+    {"data.tiles", KIND_SWITCH, false, AT(tiles), 0, 1, NULL,
+     "1: images are cut into overlapping tiles of the network's input size, at their own resolution"},
+    {"data.tile_overlap", KIND_REAL, false, AT(tile_overlap), 0, TILE_OVERLAP_MAX, NULL,
+     "least part of a tile's side that neighbours share"},
 };
 enum { KEYS = sizeof keys / sizeof keys[0] };
 
@@ -114,6 +119,7 @@ void recipe_defaults(Recipe *recipe) {
         .flips = 1,
         .dilate = 7,
         .variants = 4,
+        .tile_overlap = (double)TILE_OVERLAP,
         .distance_weights = 1,
         .align_corners = 1,
         .upscale = 1,
