@@ -96,7 +96,9 @@ static void regions_equal_flood_fill(void **state) {
         assert_regions(&found, map, h, w, threshold);
         /* Up to a border that leaves nothing, or is wider than the map. */
         assert_regions_by(&found, map, h, w,
-                          (RegionRules){threshold, random_below(&r, 12), random_below(&r, round % 2 ? 4 : 70)});
+                          (RegionRules){.threshold = threshold,
+                                        .min_area = random_below(&r, 12),
+                                        .border = random_below(&r, round % 2 ? 4 : 70)});
     }
     regions_close(&found);
 }

@@ -62,6 +62,8 @@ typedef struct BlemishImage {
  * what is no such image, damaged, cut short, or larger than 65500 pixels a side or 2^28 in all; UNSUPPORTED for valid
  * files that are not grey or RGB in integers (CMYK, float TIFF) and compressed BMP; MEMORY. The image is then empty. */
 BLEMISH_API BlemishStatus blemish_image_load(BlemishImage *image, const char *path, char *error);
+/* The same file as a mask: one channel, 1 where any colour is not 0 (in JPEG: from 128 up), else 0. */
+BLEMISH_API BlemishStatus blemish_mask_load(BlemishImage *mask, const char *path, char *error);
 BLEMISH_API void blemish_image_free(BlemishImage *image);
 
 /* ---- models ---------------------------------------------------------------------------------------------- */
@@ -78,10 +80,13 @@ typedef struct BlemishModelInfo {
     float threshold;              /* score at and above which an image is a defect; in [0, 1] */
     float pixel_threshold;        /* map value at and above which a pixel is part of a region; in [0, 1] */
     size_t min_area, border;      /* blemish_model_set_regions; 0 without */
-    int tiles;                    /* 1: images are judged by tiles of the input's size, see BlemishTiles */
-    float tile_overlap;           /* part of a tile's side that neighbours share at least; 0 without tiles */
-    const char *header_json;      /* the whole header: recipe, metrics, data fingerprint, program version; valid until
-                                   * the next blemish_model_set_* of the model or its close */
+    BlemishImage roi;        /* blemish_model_set_roi: 0 or 1 for each pixel of the network's input, valid until the
+                              * next blemish_model_set_roi or the model's close; data is NULL without */
+    double roi_share;        /* part of the image inside; 1 without */
+    int tiles;               /* 1: images are judged by tiles of the input's size, see BlemishTiles */
+    float tile_overlap;      /* part of a tile's side that neighbours share at least; 0 without tiles */
+    const char *header_json; /* the whole header: recipe, metrics, data fingerprint, program version; valid until
+                              * the next blemish_model_set_* of the model or its close */
 } BlemishModelInfo;
 
 /* Opens a model file (docs/model-file.md). The heads are copied; the file stays open until the model's close, and the
@@ -108,6 +113,14 @@ BLEMISH_API BlemishStatus blemish_model_set_thresholds(BlemishModel *model, floa
  * image. A larger border never raises map_max, but calibrate again for a verdict that is made of it. A run refuses an
  * image of which the border leaves nothing. Sessions follow as with blemish_model_set_thresholds. */
 BLEMISH_API BlemishStatus blemish_model_set_regions(BlemishModel *model, size_t min_area, size_t border);
+/* The region of interest: where mask, one channel of any size that stands for the whole image, is 0, nothing counts. It
+ * is brought to the network's input by its nearest pixels and kept in a saved file; NULL: all of the image counts.
+ * Outside the network sees the ImageNet mean instead of the image, and the map is 0: score, map and verdict do not
+ * depend on what is there (docs/regions.md). Where that changes anything, scores mean something else than before: a
+ * calibration keeps its verdict, but its probabilities and error rates are dropped, as are the model's metrics;
+ * calibrate again. ARGUMENT for a mask without a pixel that counts, another form, and a model by tiles. Sessions follow
+ * as with blemish_model_set_thresholds. */
+BLEMISH_API BlemishStatus blemish_model_set_roi(BlemishModel *model, const BlemishImage *mask);
 BLEMISH_API const char *blemish_model_error(const BlemishModel *model);
 BLEMISH_API void blemish_model_close(BlemishModel *model);
 
@@ -161,7 +174,7 @@ typedef struct BlemishResult {
     float map_max;                    /* largest value of the map: of what counts, where the model has a border */
     const float *map;                 /* anomaly map in [0, 1], map_height x map_width, row-major: the logits,
                                        * resized to the input's size and blurred, through the sigmoid; 0 in the
-                                       * model's border */
+                                       * model's border and outside its region of interest */
     size_t map_width, map_height;     /* the network's input size; by tiles the image's */
     size_t image_width, image_height; /* the given image's size */
 } BlemishResult;
@@ -235,8 +248,8 @@ BLEMISH_API BlemishStatus blemish_peak_measure(int threads, BlemishPeak *peak, c
 /* ---- progress -------------------------------------------------------------------------------------------- */
 
 typedef struct BlemishProgress {
-    const char *stage;    /* "check", "features", "train", "evaluate", "calibrate", "synth", "download" */
-    size_t done, total;   /* steps of this stage */
+    const char *stage;  /* "check", "learn region", "features", "train", "evaluate", "calibrate", "synth", "download" */
+    size_t done, total; /* steps of this stage */
     size_t epoch, epochs; /* training only, else 0 */
     double loss;          /* mean loss of the last step; NaN outside training */
     double items_per_second;
@@ -371,14 +384,41 @@ typedef struct BlemishTrainSettings {
     void *progress_user;
     BlemishProfileFn profile; /* default NULL: nothing is counted */
     void *profile_user;
+    const BlemishImage *roi; /* as blemish_model_set_roi's mask; default NULL */
 } BlemishTrainSettings;
 
 BLEMISH_API void blemish_train_defaults(BlemishTrainSettings *settings);
 /* Trains on the data set's training split by the recipe (JIMS 3; docs/recipes.md). When progress asks to stop, a
  * checkpoint is written (if named) and BLEMISH_ERROR_INTERRUPTED returned. *out holds the trained model on success.
- * The same data, recipe, seed and thread count give the identical model. */
+ * The same data, recipe, seed and thread count give the identical model. With settings->roi the model has that region
+ * of interest and learns inside it alone: no synthetic anomaly and no marked pixel lies outside, and a defective image
+ * that is only marked outside is left out. */
 BLEMISH_API BlemishStatus blemish_train(BlemishModel **out, const BlemishDataset *dataset, const BlemishRecipe *recipe,
                                         const BlemishTrainSettings *settings);
+
+/* ---- regions of interest --------------------------------------------------------------------------------- */
+
+/* What blemish_roi_learn found. */
+typedef struct BlemishRoi {
+    size_t images;        /* read */
+    double still, moving; /* median change from image to image outside and inside, grey levels of 255; NaN where the
+                           * image has no such two parts */
+    double share;         /* part of the image inside */
+    const char *whole;    /* why the whole image is the region of interest; NULL where a part is */
+} BlemishRoi;
+
+/* Makes a mask of height x width pixels (16 to 4096 each) whose pixels are 0 where the good training images are all the
+ * same but for noise, as a fixed background is, and 1 elsewhere: where they change from image to image, in what such
+ * parts enclose, and in a margin of 1/32 of the shorter side around (docs/regions.md). Where there are no two parts
+ * that change differently the mask is 1 everywhere. The mask is the caller's: blemish_image_free. progress may be NULL.
+ * ARGUMENT for fewer than 8 good training images; INTERRUPTED; the errors of reading images. */
+BLEMISH_API BlemishStatus blemish_roi_learn(const BlemishDataset *dataset, size_t height, size_t width,
+                                            BlemishImage *mask, BlemishRoi *found, BlemishProgressFn progress,
+                                            void *progress_user, char *error);
+/* Writes a picture (PNG): the image, dark where the mask is 0, or where image is NULL the mask itself, in white on
+ * black, as blemish_mask_load takes it. */
+BLEMISH_API BlemishStatus blemish_roi_write(const BlemishImage *mask, const BlemishImage *image, const char *path,
+                                            char *error);
 
 /* ---- label audit ----------------------------------------------------------------------------------------- */
 

@@ -6,6 +6,7 @@
 #define BLEMISH_API_INTERNAL_H
 
 #include "data/data.h"
+#include "data/roi.h"
 #include "data/surfaces.h"
 #include "infer/infer.h"
 #include "metric/curve.h"

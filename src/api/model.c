@@ -54,20 +54,23 @@ BLEMISH_API BlemishModelInfo blemish_model_info(const BlemishModel *m) {
     if (m == NULL || !m->open)
         return (BlemishModelInfo){.backbone = "", .variant = "", .regime = "", .header_json = "{}"};
     const Model *model = &m->model;
-    return (BlemishModelInfo){.backbone = model->trunk.backbone,
-                              .variant = model->heads.icpr ? "icpr" : "jims",
-                              .regime = model->regime,
-                              .height = model->geometry.height,
-                              .width = model->geometry.width,
-                              .map_height = model->geometry.h,
-                              .map_width = model->geometry.w,
-                              .threshold = model->threshold,
-                              .pixel_threshold = model->pixel_threshold,
-                              .min_area = model->min_area,
-                              .border = model->border,
-                              .tiles = model->tiles,
-                              .tile_overlap = model->tile_overlap,
-                              .header_json = model->header_json};
+    return (BlemishModelInfo){
+        .backbone = model->trunk.backbone,
+        .variant = model->heads.icpr ? "icpr" : "jims",
+        .regime = model->regime,
+        .height = model->geometry.height,
+        .width = model->geometry.width,
+        .map_height = model->geometry.h,
+        .map_width = model->geometry.w,
+        .threshold = model->threshold,
+        .pixel_threshold = model->pixel_threshold,
+        .min_area = model->min_area,
+        .border = model->border,
+        .roi = {model->roi, model->geometry.width, model->geometry.height, model->geometry.width, 1},
+        .roi_share = model_roi_share(model),
+        .tiles = model->tiles,
+        .tile_overlap = model->tile_overlap,
+        .header_json = model->header_json};
 }
 
 BLEMISH_API BlemishStatus blemish_model_set_thresholds(BlemishModel *m, float threshold, float pixel_threshold) {
@@ -96,6 +99,19 @@ BLEMISH_API BlemishStatus blemish_model_set_regions(BlemishModel *m, size_t min_
         return error_set(e, BLEMISH_ERROR_ARGUMENT, "border: found %zu, expected 0 to %d pixels", border, BORDER_MAX);
     m->model.min_area = min_area;
     m->model.border = border;
+    return model_header(&m->model, e);
+}
+
+BLEMISH_API BlemishStatus blemish_model_set_roi(BlemishModel *m, const BlemishImage *mask) {
+    if (m == NULL) return BLEMISH_ERROR_ARGUMENT;
+    Error *e = error_begin(&m->error);
+    if (!m->open) return not_open(m);
+    bool changed;
+    if (model_set_roi(&m->model, mask, &changed, e)) return e->status;
+    if (!changed) return BLEMISH_OK;
+    if (calibration_set_stale(&m->model.calibration, e)) return e->status;
+    free(m->model.metrics_json);
+    m->model.metrics_json = NULL;
     return model_header(&m->model, e);
 }
 

@@ -53,6 +53,7 @@ static BlemishStatus run_images(Quantisation *c, Backbone *backbone, Error *e) {
         if (report(c->settings, done++, wanted, e) || image_decode(&image, s->path, e)) return e->status;
         const BlemishImage shown = c->model->tiles ? tile_of(c->model, &image, done, c->scratch) : image;
         image_to_input(&shown, g->height, g->width, backbone_input(backbone));
+        if (c->model->roi) roi_fill(c->model->roi, g->height * g->width, backbone_input(backbone));
         image_free(&image);
         if (backbone_run(backbone, &f2, &f3, e)) return e->status;
     }

@@ -73,17 +73,27 @@ static BlemishStatus describe(Model *m, const Recipe *recipe, Error *e) {
     }
     m->recipe_json = t.data;
     m->align_corners = recipe->align_corners != 0;
+    snprintf(m->regime, sizeof m->regime, "%s", recipe->regime == REGIME_SUPERVISED ? "supervised" : "unsupervised");
+    return BLEMISH_OK;
+}
+
+/* How images become the network's input. */
+static BlemishStatus settle_input(Model *m, const Recipe *recipe, const BlemishImage *roi, Error *e) {
+    bool changed;
     m->tiles = recipe->tiles != 0;
     m->tile_overlap = m->tiles ? (float)recipe->tile_overlap : 0;
-    snprintf(m->regime, sizeof m->regime, "%s", recipe->regime == REGIME_SUPERVISED ? "supervised" : "unsupervised");
     if (geometry_make(&m->geometry, recipe->height, recipe->width, m->trunk.c2, m->trunk.c3, e)) return e->status;
     if (!recipe->upscale) geometry_at_layer2(&m->geometry);
-    return BLEMISH_OK;
+    return model_set_roi(m, roi, &changed, e);
 }
 
 BlemishStatus train_heads(Model *m, const Manifest *manifest, Recipe *recipe, const BlemishTrainSettings *settings,
                           Error *e) {
-    if (train_run(&m->heads, &m->trunk, manifest, m->fingerprint, recipe, settings, e)) return e->status;
+    if (settle_input(m, recipe, settings->roi, e)) return e->status;
+    const BlemishImage roi = {m->roi, m->geometry.width, m->geometry.height, m->geometry.width, 1};
+    BlemishTrainSettings inside = *settings;
+    inside.roi = m->roi ? &roi : NULL;
+    if (train_run(&m->heads, &m->trunk, manifest, m->fingerprint, recipe, &inside, e)) return e->status;
     return describe(m, recipe, e);
 }
 

@@ -8,7 +8,7 @@
 #include <jansson.h>
 
 extern const Command command_train, command_eval, command_predict, command_info, command_data, command_synth,
-    command_weights, command_bench, command_protocol, command_audit, command_calibrate, command_quantize;
+    command_weights, command_bench, command_protocol, command_audit, command_calibrate, command_quantize, command_roi;
 
 enum { PATH_SIZE = 4096 };
 
@@ -155,6 +155,13 @@ BlemishDataset *data_open(const DataOptions *options);
 /* One line where masks of the split have another size than their image. False, and why, when it fails. */
 bool data_say_resized(BlemishDataset *dataset, BlemishSplit split);
 size_t data_count(const BlemishDataset *dataset, BlemishSplit split, BlemishLabel label);
+
+/* ---- roi.c ----------------------------------------------------------------------------------------------- */
+
+/* Where a region of interest comes from: mask is a file, or learned is set. False, and a line, when it fails; what was
+ * learned is said. The mask is the caller's. */
+bool roi_make(BlemishImage *mask, const char *file, const BlemishDataset *dataset, size_t height, size_t width,
+              ProgressBar *bar);
 
 /* ---- recipe.c -------------------------------------------------------------------------------------------- */
 

@@ -8,7 +8,7 @@
 
 typedef struct Values {
     DataOptions data;
-    const char *out, *backbone, *weights, *epochs, *batch, *seed, *tile_overlap, *checkpoint, *log;
+    const char *out, *backbone, *weights, *epochs, *batch, *seed, *tile_overlap, *checkpoint, *log, *roi;
     OptionList recipes, set;
     ImageSize size;
     uint64_t threads, checkpoint_every, cache_mb;
@@ -39,6 +39,10 @@ static const Option options[] = {
      .kind = OPTION_FLAG,
      .offset = offsetof(Values, tiles)},
     TEXT_OPTION("tile-overlap", tile_overlap, "P", "short for --set tile_overlap=P"),
+    TEXT_OPTION(
+        "roi", roi, "PNG|learn",
+        "train inside a region of interest alone, what is not black in the picture, or what changes from one good "
+        "image to the next (blemish roi --help)"),
     RECIPE_SET_OPTIONS(Values),
     THREADS_OPTION(Values),
     TEXT_OPTION(
@@ -140,6 +144,15 @@ static void print_profile(void *user, const BlemishStage *stages, size_t count) 
         profile_print(stages, count, &peak, 1, "whole training");
 }
 
+static bool make_roi(BlemishImage *roi, const Values *values, const BlemishDataset *dataset,
+                     const BlemishRecipe *recipe, ProgressBar *bar) {
+    char height[64], width[64];
+    recipe_value(recipe, "model.height", height);
+    recipe_value(recipe, "model.width", width);
+    return roi_make(roi, strcmp(values->roi, "learn") ? values->roi : NULL, dataset, strtoul(height, NULL, 10),
+                    strtoul(width, NULL, 10), bar);
+}
+
 static int train(BlemishModel **model, const BlemishDataset *dataset, const BlemishRecipe *recipe, const Values *values,
                  ProgressBar *bar) {
     BlemishTrainSettings settings;
@@ -157,7 +170,11 @@ static int train(BlemishModel **model, const BlemishDataset *dataset, const Blem
     settings.progress_user = bar;
     settings.profile = values->profile ? print_profile : NULL;
     settings.profile_user = &profiling;
+    BlemishImage roi = {0};
+    if (values->roi && !make_roi(&roi, values, dataset, recipe, bar)) return EXIT_FAILED;
+    settings.roi = roi.data ? &roi : NULL;
     BlemishStatus status = blemish_train(model, dataset, recipe, &settings);
+    blemish_image_free(&roi);
     progress_end(bar);
     if (status == BLEMISH_ERROR_INTERRUPTED) {
         if (access(values->checkpoint, F_OK)) return fail("interrupted; there is no checkpoint to continue from yet");

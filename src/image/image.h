@@ -48,6 +48,8 @@ BlemishStatus image_encode_indexed(const uint8_t *indexes, size_t width, size_t 
  * out is (height, width, 3) floats. Grey images are replicated. Parallel over rows. */
 void image_to_input(const BlemishImage *image, size_t height, size_t width, float *out);
 extern const float image_mean[3], image_std[3];
+/* Makes an input 0, the ImageNet mean, wherever the region of interest (pixels) is 0. */
+void roi_fill(const uint8_t *roi, size_t pixels, float *input);
 /* Bilinear (half-pixel centres) of one float plane. */
 void plane_resize_bilinear(const float *in, size_t in_height, size_t in_width, float *out, size_t height, size_t width);
 /* The same, of output rows from .. end - 1 alone; the others stay as they are. */

@@ -138,6 +138,11 @@ void image_to_input(const BlemishImage *image, size_t height, size_t width, floa
         resample(image, height, width, y, height - y < ROWS ? height : y + ROWS, out, NULL);
 }
 
+void roi_fill(const uint8_t *roi, size_t pixels, float *input) {
+    for (size_t i = 0; i < pixels; i++)
+        if (!roi[i]) input[3 * i] = input[3 * i + 1] = input[3 * i + 2] = 0;
+}
+
 BlemishStatus image_resize(const BlemishImage *image, size_t width, size_t height, BlemishImage *out, Error *e) {
     if (image_new(out, width, height, image->channels, e) != BLEMISH_OK) return e->status;
     resample(image, height, width, 0, height, NULL, image_pixels(out));

@@ -33,9 +33,17 @@ typedef struct Regions {
     uint32_t *labels;
     size_t pixels; /* that mask and labels have room for */
 } Regions;
+
+/* A region of interest: mask is 0 outside, NULL where there is none. */
+typedef struct Roi {
+    const uint8_t *mask;
+    size_t height, width;
+} Roi;
+
 typedef struct RegionRules {
     float threshold;
     size_t min_area, border; /* pixels; smaller regions and what is this near to an edge are left out */
+    Roi roi;                 /* so is what is outside */
 } RegionRules;
 /* 8-connected components of map (height, width) >= threshold, largest peak first, equal peaks in raster order of
  * their first pixel. The list is valid until the next call. */
@@ -49,6 +57,13 @@ void regions_close(Regions *r);
 size_t border_pixels(size_t border, size_t map_side, size_t image_side);
 /* Zeroes side_y rows and side_x columns at each edge; returns the largest value of the rest, 0 where there is none. */
 float border_clear(float *map, size_t height, size_t width, size_t side_y, size_t side_x);
+/* Whether the pixel that holds the centre of pixel (y, x) of a picture (height, width) is inside. */
+static inline bool roi_has(const Roi *roi, size_t height, size_t width, size_t y, size_t x) {
+    if (roi->mask == NULL) return true;
+    return roi->mask[(2 * y + 1) * roi->height / (2 * height) * roi->width + (2 * x + 1) * roi->width / (2 * width)];
+}
+/* Sets a map to 0 outside; returns the largest value of the rest. */
+float roi_clear(const Roi *roi, float *map, size_t height, size_t width);
 
 /* ---- tiles.c: an image judged tile by tile, at its own resolution ------------------------------------------ */
 
@@ -111,9 +126,12 @@ void session_close(Session *s);
 
 /* ---- overlay.c ------------------------------------------------------------------------------------------- */
 
-/* A copy of the image with its map (at image size) as a heat map and the regions' boxes; the caller frees it. */
+/* A copy of the image with its map (at image size) as a heat map and the regions' boxes, dark outside the region of
+ * interest; the caller frees it. */
 BlemishStatus overlay_draw(BlemishImage *out, const BlemishImage *image, const float *map, const Regions *regions,
-                           Error *e);
+                           Roi roi, Error *e);
+/* A copy of the image that is dark outside. */
+BlemishStatus overlay_roi(BlemishImage *out, const BlemishImage *image, Roi roi, Error *e);
 
 /* ---- picture.c ------------------------------------------------------------------------------------------- */
 

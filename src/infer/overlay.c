@@ -16,10 +16,19 @@ static BlemishStatus copy_rgb(BlemishImage *out, const BlemishImage *image, Erro
     return BLEMISH_OK;
 }
 
-BlemishStatus overlay_draw(BlemishImage *out, const BlemishImage *image, const float *map, const Regions *regions,
-                           Error *e) {
-    static const uint8_t box[3] = {255, 255, 255};
+BlemishStatus overlay_roi(BlemishImage *out, const BlemishImage *image, Roi roi, Error *e) {
     if (copy_rgb(out, image, e)) return e->status;
+    uint8_t *pixels = image_pixels(out);
+    for (size_t i = 0; i < out->height * out->width && roi.mask; i++)
+        if (!roi_has(&roi, out->height, out->width, i / out->width, i % out->width))
+            for (size_t c = 0; c < 3; c++) pixels[3 * i + c] /= 3;
+    return BLEMISH_OK;
+}
+
+BlemishStatus overlay_draw(BlemishImage *out, const BlemishImage *image, const float *map, const Regions *regions,
+                           Roi roi, Error *e) {
+    static const uint8_t box[3] = {255, 255, 255};
+    if (overlay_roi(out, image, roi, e)) return e->status;
     draw_heatmap(out, map);
     size_t side = out->width < out->height ? out->width : out->height, thickness = 1 + side / 400;
     for (size_t i = 0; i < regions->count; i++) {

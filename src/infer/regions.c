@@ -80,6 +80,8 @@ static BlemishStatus find_rows(Regions *r, const float *map, size_t height, size
         memset(row, 0, side);
         memset(row + width - side, 0, side);
     }
+    for (size_t i = 0; i < pixels && rules.roi.mask; i++)
+        if (r->mask[i]) r->mask[i] = roi_has(&rules.roi, height, width, top + i / width, i % width);
     uint32_t count;
     if (mask_components(r->mask, rows, width, r->labels, &count, e)) return e->status;
     if (reserve_list(r, 2 * (size_t)count, e)) return e->status; /* the second half is the sort's scratch */
@@ -141,6 +143,16 @@ float border_clear(float *map, size_t height, size_t width, size_t side_y, size_
         memset(row, 0, side * sizeof *row);
         memset(row + width - side, 0, side * sizeof *row);
         for (size_t x = side; x + side < width; x++) most = row[x] > most ? row[x] : most;
+    }
+    return most;
+}
+
+float roi_clear(const Roi *roi, float *map, size_t height, size_t width) {
+    const bool same = height == roi->height && width == roi->width; /* spares the divisions */
+    float most = 0;
+    for (size_t i = 0; i < height * width; i++) {
+        map[i] = (same ? roi->mask[i] : roi_has(roi, height, width, i / width, i % width)) ? map[i] : 0;
+        most = map[i] > most ? map[i] : most;
     }
     return most;
 }

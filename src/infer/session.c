@@ -56,6 +56,9 @@ static BlemishStatus open_parts(Session *s, const BlemishSessionSettings *settin
     if ((s->logits = floats_new(1, g->h, g->w, 1, e)) == NULL) return e->status;
     if ((s->maps = floats_new(s->batch, g->height, g->width, 1, e)) == NULL) return e->status;
     const bool tiles = settings->tiles == BLEMISH_TILES_AUTO ? m->tiles : settings->tiles == BLEMISH_TILES_ON;
+    if (tiles && m->roi)
+        return error_set(e, BLEMISH_ERROR_ARGUMENT,
+                         "tiles: found a model with a region of interest, which is of whole images");
     return tiles ? tiling_open(&s->tiling, s->batch, g, m->tiles ? m->tile_overlap : TILE_OVERLAP, e) : BLEMISH_OK;
 }
 
@@ -103,18 +106,32 @@ static BlemishStatus check_image(const BlemishImage *image, size_t index, Error 
     return BLEMISH_OK;
 }
 
+static Roi roi_of(const Model *m) {
+    return (Roi){m->roi, m->geometry.height, m->geometry.width};
+}
+
+/* Whether the border leaves a pixel of the map that the model's region of interest has, where it has one. */
+static bool leaves_roi(const Model *m, size_t side_y, size_t side_x) {
+    const size_t height = m->geometry.height, width = m->geometry.width;
+    if (m->roi == NULL) return true;
+    for (size_t y = side_y; y + side_y < height; y++)
+        if (memchr(m->roi + y * width + side_x, 1, width - 2 * side_x)) return true;
+    return false;
+}
+
 /* A border that leaves nothing would call every image good. */
 static BlemishStatus check_border(const Session *s, const BlemishImage *image, size_t index, Error *e) {
     const size_t border = s->model->border;
     const size_t height = s->tiling.on ? image->height : s->model->geometry.height;
     const size_t width = s->tiling.on ? image->width : s->model->geometry.width;
-    if (border == 0 || (2 * border < image->height && 2 * border < image->width &&
-                        2 * border_pixels(border, height, image->height) < height &&
-                        2 * border_pixels(border, width, image->width) < width))
+    const size_t side_y = border_pixels(border, height, image->height);
+    const size_t side_x = border_pixels(border, width, image->width);
+    if (border == 0 || (2 * border < image->height && 2 * border < image->width && 2 * side_y < height &&
+                        2 * side_x < width && leaves_roi(s->model, side_y, side_x)))
         return BLEMISH_OK;
     return error_set(e, BLEMISH_ERROR_ARGUMENT,
-                     "image %zu: border: found %zu pixels, which leave nothing of %zux%zu (width x height)", index,
-                     border, image->width, image->height);
+                     "image %zu: border: found %zu pixels, which leave nothing of %s%zux%zu (width x height)", index,
+                     border, s->model->roi ? "the region of interest in " : "", image->width, image->height);
 }
 
 /* A product of weights that are each finite can still overflow; "not a number" must not pass as good. */
@@ -150,6 +167,7 @@ static void preprocess(const Session *s, const BlemishImage *image, float *input
     const Geometry *g = &s->model->geometry;
     const size_t pixels = image->height * image->width * (size_t)image->channels, floats = g->height * g->width * 3;
     image_to_input(image, g->height, g->width, input);
+    if (s->model->roi) roi_fill(s->model->roi, g->height * g->width, input);
     profile_work(engine_profile(s->engine), 0, 1e-9 * (double)(pixels + floats * sizeof(float)),
                  BLEMISH_PRECISION_AUTO);
     engine_lap(s->engine, "preprocess");
@@ -189,12 +207,15 @@ BlemishStatus session_forward(Session *s, const BlemishImage *images, size_t cou
     return count == s->batch ? run_batch(s, images, results, e) : run_singly(s, images, count, results, e);
 }
 
-/* Within the model's border the map of the image at `index` does not count. */
-static void ignore_border(Session *s, size_t index, BlemishResult *result) {
+/* Within the model's border and outside its region of interest the map of the image at `index` does not count. */
+static void ignore_rest(Session *s, size_t index, BlemishResult *result) {
     const size_t border = s->model->border, height = result->map_height, width = result->map_width;
     float *map = s->tiling.on ? s->tiling.maps[index] : s->maps + index * height * width;
-    result->map_max = border_clear(map, height, width, border_pixels(border, height, result->image_height),
-                                   border_pixels(border, width, result->image_width));
+    const Roi roi = roi_of(s->model);
+    if (border)
+        result->map_max = border_clear(map, height, width, border_pixels(border, height, result->image_height),
+                                       border_pixels(border, width, result->image_width));
+    if (roi.mask) result->map_max = roi_clear(&roi, map, height, width);
     if (s->model->heads.map_score) result->score = result->map_max;
 }
 
@@ -219,7 +240,7 @@ BlemishStatus session_run(Session *s, const BlemishImage *images, size_t count, 
         status = tiling_run(s, &images[i], i, &results[i], e);
     engine_leave(before);
     for (size_t i = 0; i < count && status == BLEMISH_OK; i++) {
-        if (s->model->border) ignore_border(s, i, &results[i]);
+        if (s->model->border || s->model->roi) ignore_rest(s, i, &results[i]);
         judge(s, &results[i]);
     }
     return status;
@@ -241,14 +262,16 @@ BlemishStatus session_large_map(Session *s, const BlemishResult *result, float *
     if (check_result(s, result, e)) return e->status;
     plane_resize_bilinear(result->map, result->map_height, result->map_width, map, result->image_height,
                           result->image_width);
-    /* Blends with what is inside reach into the border. */
+    /* Blends with what counts reach into what does not. */
+    const Roi roi = roi_of(s->model);
+    if (roi.mask) roi_clear(&roi, map, result->image_height, result->image_width);
     if (s->model->border)
         border_clear(map, result->image_height, result->image_width, s->model->border, s->model->border);
     return BLEMISH_OK;
 }
 
 static RegionRules rules(const Model *m) {
-    return (RegionRules){m->pixel_threshold, m->min_area, m->border};
+    return (RegionRules){m->pixel_threshold, m->min_area, m->border, roi_of(m)};
 }
 
 /* Whether the result's own map is at image size, of this session. */
@@ -302,7 +325,7 @@ BlemishStatus session_overlay(Session *s, const BlemishImage *image, const Blemi
     const float *map = large_map(s, result, e);
     if (map == NULL) return e->status;
     BlemishStatus status = regions_find(&regions, map, image->height, image->width, rules(s->model), e);
-    if (status == BLEMISH_OK) status = overlay_draw(out, image, map, &regions, e);
+    if (status == BLEMISH_OK) status = overlay_draw(out, image, map, &regions, roi_of(s->model), e);
     regions_close(&regions);
     return status;
 }

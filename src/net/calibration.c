@@ -162,20 +162,39 @@ void calibration_write(const Calibration *c, Text *out) {
     }
 }
 
-BlemishStatus calibration_set_by_hand(Calibration *c, Error *e) {
-    static const char *const stale[] = {"false_alarms",    "escapes",   "false_alarm_rate", "escape_rate",
-                                        "rate_confidence", "budget",    "confidence",       "alpha",
-                                        "escape_cost",     "alarm_cost"};
+/* Replaces json by itself without what is true no more. */
+static BlemishStatus forget(Calibration *c, const char *const *keys, size_t count, bool probability, Error *e) {
     if (c->json == NULL) return BLEMISH_OK;
     json_t *object = json_loads(c->json, 0, NULL);
-    for (size_t i = 0; i < sizeof stale / sizeof *stale; i++) json_object_del(object, stale[i]);
+    for (size_t i = 0; i < count; i++) json_object_del(object, keys[i]);
     char *json = NULL;
     if (!json_object_set_new(object, "rule", json_string("given")) &&
-        !json_object_set_new(object, "pixel_rule", json_string("given")))
+        !json_object_set_new(object, "pixel_rule", json_string("given")) &&
+        (!probability || !json_object_set_new(object, "probability", json_string("none"))))
         json = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(17));
     json_decref(object);
     if (json == NULL) return error_set(e, BLEMISH_ERROR_MEMORY, "calibration: out of memory");
     free(c->json);
     c->json = json;
+    return BLEMISH_OK;
+}
+
+/* Of the thresholds, then of the scores. */
+static const char *const stale[] = {
+    "false_alarms", "escapes", "false_alarm_rate", "escape_rate", "rate_confidence", "budget",
+    "confidence",   "alpha",   "escape_cost",      "alarm_cost",  "auroc",           "slope",
+    "intercept",    "points",  "defect_rate"};
+enum { STALE_THRESHOLDS = 10, STALE = sizeof stale / sizeof *stale };
+
+BlemishStatus calibration_set_by_hand(Calibration *c, Error *e) {
+    return forget(c, stale, STALE_THRESHOLDS, false, e);
+}
+
+BlemishStatus calibration_set_stale(Calibration *c, Error *e) {
+    if (forget(c, stale, STALE, true, e)) return e->status;
+    array_free(c->x), array_free(c->p);
+    c->x = c->p = NULL;
+    c->points = 0;
+    c->probability = PROBABILITY_NONE;
     return BLEMISH_OK;
 }

@@ -40,6 +40,8 @@ BlemishStatus calibration_parse(Calibration *c, char *json, const char *path, Er
 void calibration_write(const Calibration *c, Text *out);
 /* The thresholds are others now: says so in json and drops what was true of the old ones. */
 BlemishStatus calibration_set_by_hand(Calibration *c, Error *e);
+/* The scores are others now: the same, and it drops the probabilities. */
+BlemishStatus calibration_set_stale(Calibration *c, Error *e);
 void calibration_close(Calibration *c);
 
 #endif

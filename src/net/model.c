@@ -20,6 +20,7 @@ void model_close(Model *model) {
     tensor_file_close(&model->file);
     heads_close(&model->heads);
     calibration_close(&model->calibration);
+    array_free(model->roi);
     free(model->recipe_json);
     free(model->metrics_json);
     free(model->header_json);
@@ -34,7 +35,7 @@ typedef struct Field {
     char value[72];
     bool word; /* a JSON string in the header, else a JSON number or boolean as it stands */
 } Field;
-enum { FIELDS = 21 };
+enum { FIELDS = 22 };
 
 /* The shortest decimal that reads back to the same float. */
 static void float_text(float value, char out[72]) {
@@ -50,17 +51,20 @@ static void float_text(float value, char out[72]) {
 }
 
 static void describe(const Model *m, Field f[FIELDS]) {
-    static const Field names[FIELDS] = {
-        {"format", MODEL_FORMAT, true}, {"format_version", "", false},  {"program_version", "", true},
-        {"backbone", "", true},         {"variant", "", true},          {"regime", "", true},
-        {"height", "", false},          {"width", "", false},           {"hidden", "", false},
-        {"align_corners", "", false},   {"feature_scale", "", false},   {"threshold", "", false},
-        {"pixel_threshold", "", false}, {"data_fingerprint", "", true}, {"upscale", "", false},
-        {"classification", "", false},  {"precision", "", true},        {"tiles", "", false},
-        {"tile_overlap", "", false},    {"min_area", "", false},        {"border", "", false}};
+    static const Field names[FIELDS] = {{"format", MODEL_FORMAT, true}, {"format_version", "", false},
+                                        {"program_version", "", true},  {"backbone", "", true},
+                                        {"variant", "", true},          {"regime", "", true},
+                                        {"height", "", false},          {"width", "", false},
+                                        {"hidden", "", false},          {"align_corners", "", false},
+                                        {"feature_scale", "", false},   {"threshold", "", false},
+                                        {"pixel_threshold", "", false}, {"data_fingerprint", "", true},
+                                        {"upscale", "", false},         {"classification", "", false},
+                                        {"precision", "", true},        {"tiles", "", false},
+                                        {"tile_overlap", "", false},    {"min_area", "", false},
+                                        {"border", "", false},          {"roi", "", false}};
     memcpy(f, names, sizeof names);
     enum { SIZE = sizeof f->value };
-    const bool rules = m->tiles || m->min_area || m->border;
+    const bool rules = m->tiles || m->min_area || m->border || m->roi;
     snprintf(f[1].value, SIZE, "%d", m->quantised || m->calibration.verdict != VERDICT_SCORE || rules ? 2 : 1);
     snprintf(f[2].value, SIZE, "%s", m->program_version);
     snprintf(f[3].value, SIZE, "%s", m->trunk.backbone);
@@ -81,6 +85,7 @@ static void describe(const Model *m, Field f[FIELDS]) {
     float_text(m->tile_overlap, f[18].value);
     snprintf(f[19].value, SIZE, "%zu", m->min_area);
     snprintf(f[20].value, SIZE, "%zu", m->border);
+    snprintf(f[21].value, SIZE, "%s", m->roi ? "true" : "false");
 }
 
 BlemishStatus model_header(Model *model, Error *e) {
@@ -154,12 +159,12 @@ static size_t read_choice(Reader *r, const char *key, const char *const *names) 
     return at;
 }
 
-/* A switch that files may lack, from before there was another value than true. */
-static bool read_switch(Reader *r, const char *key) {
+/* A switch that files may lack, from before there was one. */
+static bool read_switch(Reader *r, const char *key, bool absent) {
     static const char *const booleans[] = {"false", "true", NULL};
-    if (r->e->status) return true;
+    if (r->e->status) return absent;
     char *text = tensor_file_metadata(r->file, key, r->e);
-    if (text == NULL) return true;
+    if (text == NULL) return absent;
     free(text);
     return read_choice(r, key, booleans) == 1;
 }
@@ -269,7 +274,8 @@ static BlemishStatus read_fields(Model *m, Reader *r, Error *e) {
     size_t height = read_count(r, "height", SIDE_MIN, SIDE_MAX), width = read_count(r, "width", SIDE_MIN, SIDE_MAX);
     size_t hidden = read_count(r, "hidden", LIFT_BLOCK, HIDDEN_MAX);
     m->align_corners = read_choice(r, "align_corners", booleans) == 1;
-    bool upscale = read_switch(r, "upscale"), classification = read_switch(r, "classification");
+    bool upscale = read_switch(r, "upscale", true), classification = read_switch(r, "classification", true);
+    bool roi = read_switch(r, "roi", false);
     float scale = read_float(r, "feature_scale", 1e-6, 1e6);
     m->threshold = read_float(r, "threshold", 0, 1);
     m->pixel_threshold = read_float(r, "pixel_threshold", 0, 1);
@@ -297,6 +303,7 @@ static BlemishStatus read_fields(Model *m, Reader *r, Error *e) {
     if (heads_open(&m->heads, m->geometry.c, hidden, e)) return e->status;
     if (m->quantised ? heads_load_quantised(&m->heads, &m->trunk, r->file, e) : heads_load(&m->heads, r->file, e))
         return e->status;
+    if (roi && roi_read(m, r->file, e)) return e->status;
     m->heads.icpr = icpr;
     m->heads.map_score = !classification;
     m->heads.feature_scale = scale;
@@ -351,10 +358,12 @@ BlemishStatus list_head(Listing *l, const Heads *heads, size_t index, Error *e) 
 }
 
 static BlemishStatus list_all(Listing *l, const Model *model, Error *e) {
-    if (model->quantised) return list_quantised(l, model, e);
-    if (list_trunk(l, &model->trunk, e)) return e->status;
-    for (size_t i = 0; i < HEAD_TENSORS; i++)
+    if (model->quantised ? list_quantised(l, model, e) : list_trunk(l, &model->trunk, e)) return e->status;
+    for (size_t i = 0; i < HEAD_TENSORS && !model->quantised; i++)
         if (list_head(l, &model->heads, i, e)) return e->status;
+    const size_t shape[2] = {model->geometry.height, model->geometry.width};
+    snprintf(l->names[l->count], sizeof l->names[0], "roi");
+    if (model->roi) list_tensor(l, TENSOR_U8, 2, shape, model->roi);
     return BLEMISH_OK;
 }
 

@@ -16,6 +16,7 @@ typedef struct Model {
     float tile_overlap; /* part of a tile's side that neighbours share at least, 0 to TILE_OVERLAP_MAX */
     float threshold, pixel_threshold;
     size_t min_area, border; /* of regions, in pixels of the image; 0: none */
+    uint8_t *roi;            /* region of interest: 0 or 1 for each pixel of the network's input; NULL: all of it */
     Calibration calibration;
     char regime[16];          /* "unsupervised", "supervised", "none" */
     char program_version[32]; /* of the program that made it */
@@ -27,7 +28,7 @@ typedef struct Model {
 
 #define MODEL_FORMAT "blemish-model"
 /* format_version is 1, or 2 where a program that knows only 1 would misread the file: int8 weights, a verdict that is
- * not the score's, tiles, or a least area or border of regions. */
+ * not the score's, tiles, a least area or border of regions, or a region of interest. */
 enum { MIN_AREA_MAX = 1 << 28, BORDER_MAX = 65500 };
 
 #define TILE_OVERLAP 0.25f /* of models that do not say */
@@ -42,5 +43,13 @@ BlemishStatus model_header(Model *model, Error *e);
 BlemishStatus model_read(Model *model, const char *path, Error *e);
 BlemishStatus model_write(const Model *model, const char *path, Error *e);
 void model_close(Model *model);
+
+/* ---- model_roi.c: the region of interest -------------------------------------------------------------------- */
+/* Keeps a copy of a mask of one channel, not 0 where the image counts, brought to the network's input; NULL: the whole
+ * image counts. *changed: whether that is another region than before. Refused where nothing would count, and in a model
+ * by tiles; the model is then as before. */
+BlemishStatus model_set_roi(Model *model, const BlemishImage *mask, bool *changed, Error *e);
+/* Part of the image that counts, above 0 and at most 1. */
+double model_roi_share(const Model *model);
 
 #endif

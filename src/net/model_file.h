@@ -18,6 +18,10 @@ Tensor *list_tensor(Listing *l, TensorType type, size_t rank, const size_t *shap
 /* One of the reference's tensors. */
 BlemishStatus list_head(Listing *l, const Heads *heads, size_t index, Error *e);
 
+/* ---- model_roi.c ------------------------------------------------------------------------------------------- */
+/* The tensor "roi" of a file that has one, into a model with a geometry. */
+BlemishStatus roi_read(Model *model, const TensorFile *file, Error *e);
+
 /* ---- model_int8.c: the same of a quantised model ---------------------------------------------------------- */
 BlemishStatus list_quantised(Listing *l, const Model *model, Error *e);
 /* Into opened heads. */

@@ -127,3 +127,9 @@ void augment_keep_defect(Augmentation *a, const uint8_t *mask, size_t height, si
 void augment_mask(const Augmentation *a, uint8_t *mask, size_t height, size_t width) {
     place(a, mask, height, width, 1);
 }
+
+BlemishStatus augment_roi(const Augmentation *a, const BlemishImage *roi, uint8_t *out, Error *e) {
+    if (augment_turn_mask(a->turn, roi, roi->height, roi->width, out, e)) return e->status;
+    augment_mask(a, out, roi->height, roi->width);
+    return BLEMISH_OK;
+}

@@ -27,6 +27,8 @@ BlemishStatus augment_turn_mask(unsigned turn, const BlemishImage *mask, size_t 
 /* Halves the shift until at least half of the mask's pixels stay in the picture, so that a defective image keeps its
  * defect. mask: augment_turn_mask's. */
 void augment_keep_defect(Augmentation *a, const uint8_t *mask, size_t height, size_t width);
+/* A region of interest of the network's input size as the view shows it: what a shift uncovers repeats its border. */
+BlemishStatus augment_roi(const Augmentation *a, const BlemishImage *roi, uint8_t *out, Error *e);
 /* Shifts and flips a turned mask in place. */
 void augment_mask(const Augmentation *a, uint8_t *mask, size_t height, size_t width);
 

@@ -14,7 +14,8 @@ static BlemishStatus compute_features(Features *f, const Examples *x, const View
                                       const Trunk *trunk, const Geometry *g, const Recipe *recipe,
                                       const BlemishTrainSettings *s, Error *e) {
     const size_t count = views ? views->count : x->normals;
-    const FeatureSettings settings = {s->cache_mb, s->cache_dir, s->progress, s->progress_user, recipe->bf16 != 0};
+    const FeatureSettings settings = {s->cache_mb,      s->cache_dir,      s->progress,
+                                      s->progress_user, recipe->bf16 != 0, s->roi};
     FeatureSource *sources = array_new(count, sizeof *sources, e);
     if (sources == NULL) return e->status;
     for (size_t i = 0; i < count; i++) {
@@ -51,7 +52,8 @@ static BlemishStatus open_features(Examples *x, Engine *engine, const Trunk *tru
         features_close(&normals);
         if (e->status != BLEMISH_OK) return e->status;
     }
-    if (endless(x)) return features_open_empty(&x->features, engine, trunk, g, batch, recipe->bf16 != 0, e);
+    if (endless(x))
+        return features_open_empty(&x->features, engine, trunk, g, batch, recipe->bf16 != 0, settings->roi, e);
     if (compute_features(&x->features, x, &x->views, engine, trunk, g, recipe, settings, e)) return e->status;
     return measured && plain ? measure_scale(&x->features, x->normals, g, scale, e) : BLEMISH_OK;
 }
@@ -60,7 +62,11 @@ BlemishStatus examples_open(Examples *x, const Sample *const *samples, size_t no
                             const Trunk *trunk, const Geometry *g, const Recipe *recipe, size_t batch,
                             const BlemishTrainSettings *settings, float *scale, Error *e) {
     e->status = BLEMISH_OK;
-    *x = (Examples){.samples = samples, .normals = normals};
+    *x = (Examples){.samples = samples, .normals = normals, .g = g, .roi = settings->roi};
+    if (x->roi) {
+        x->roi_turned = array_new(g->height, g->width, e);
+        x->roi_places = array_new(batch, g->h * g->w, e);
+    }
     x->entries = array_new(batch, sizeof *x->entries, e);
     x->sources = array_new(batch, sizeof *x->sources, e);
     if (e->status != BLEMISH_OK || views_open(&x->views, recipe, normals, anomalies, e)) return e->status;
@@ -80,16 +86,26 @@ void examples_close(Examples *x) {
     targets_close(&x->targets);
     array_free(x->entries);
     array_free(x->sources);
+    array_free(x->roi_turned), array_free(x->roi_places);
     *x = (Examples){0};
 }
 
 /* ---- showing --------------------------------------------------------------------------------------------- */
+
+static BlemishStatus show_roi(Examples *x, size_t place, const Augmentation *view, Error *e) {
+    const Geometry *g = x->g;
+    if (x->roi == NULL) return BLEMISH_OK;
+    if (augment_roi(view, x->roi, x->roi_turned, e)) return e->status;
+    mask_resize_nearest(x->roi_turned, g->height, g->width, x->roi_places + place * g->h * g->w, g->h, g->w);
+    return BLEMISH_OK;
+}
 
 BlemishStatus examples_show(Examples *x, const Draw *draws, size_t images, uint64_t step, Error *e) {
     for (size_t i = 0; i < images; i++) {
         Showing s = views_show(&x->views, draws[i], step, i);
         const size_t image = draws[i].sample;
         x->entries[i] = s.entry;
+        if (show_roi(x, i, &s.view, e)) return e->status;
         if (!endless(x)) continue;
         if (image >= x->normals && targets_renew(&x->targets, i, image - x->normals, &s.view, e)) return e->status;
         x->sources[i] = (FeatureSource){x->samples[image]->path, s.view, x->samples[image]->tile};
@@ -99,6 +115,10 @@ BlemishStatus examples_show(Examples *x, const Draw *draws, size_t images, uint6
 
 void examples_features(const Examples *x, size_t place, float scale, float *f2, float *f3) {
     features_get(&x->features, x->entries[place], scale, f2, f3);
+}
+
+const uint8_t *examples_roi(const Examples *x, size_t place) {
+    return x->roi ? x->roi_places + place * x->g->h * x->g->w : NULL;
 }
 
 size_t examples_target(const Examples *x, size_t place) {

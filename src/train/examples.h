@@ -15,6 +15,9 @@ typedef struct Examples {
     Targets targets;        /* the same of anomalous images */
     size_t *entries;        /* (batch): what is shown in each place */
     FeatureSource *sources; /* (batch): where views are endless */
+    const Geometry *g;
+    const BlemishImage *roi;          /* the training settings' */
+    uint8_t *roi_turned, *roi_places; /* one view of it; what each place shows of it, (batch, h, w); NULL without */
 } Examples;
 
 /* samples must outlive the examples, as g and recipe must. *scale becomes the recipe's feature scale, or is measured on
@@ -28,6 +31,8 @@ void examples_close(Examples *x);
 BlemishStatus examples_show(Examples *x, const Draw *draws, size_t images, uint64_t step, Error *e);
 /* The features in a place of the batch, as floats times `scale`. */
 void examples_features(const Examples *x, size_t place, float scale, float *f2, float *f3);
+/* Which pixels (h, w) of what a place shows are inside the region of interest; NULL where there is none. */
+const uint8_t *examples_roi(const Examples *x, size_t place);
 /* The entry of targets in a place that shows an anomalous image. */
 size_t examples_target(const Examples *x, size_t place);
 

@@ -81,6 +81,9 @@ static BlemishStatus load_whole(const Features *f, const FeatureSource *source, 
     if (image_decode(&image, source->path, e)) return e->status;
     augment_image(&source->view, &image, f->height, f->width, input, e);
     image_free(&image);
+    uint8_t *roi = f->roi && e->status == BLEMISH_OK ? array_new(f->height, f->width, e) : NULL;
+    if (roi && augment_roi(&source->view, f->roi, roi, e) == BLEMISH_OK) roi_fill(roi, f->height * f->width, input);
+    array_free(roi);
     return e->status;
 }
 
@@ -105,7 +108,8 @@ static BlemishStatus load_tile(Features *f, const FeatureSource *source, float *
     return augment_image(&source->view, &window, f->height, f->width, input, e);
 }
 
-/* The batch's inputs, whole images side by side; the error is that of the first one that fails, whatever the threads. */
+/* The batch's inputs, whole images side by side; the error is that of the first one that fails, whatever the threads.
+ */
 static BlemishStatus load_batch(Features *f, const FeatureSource *sources, size_t n, Error *e) {
     const size_t size = f->height * f->width * 3;
     float *input = backbone_input(f->backbone);
@@ -175,7 +179,8 @@ static BlemishStatus open_empty(Features *f, Engine *engine, const Trunk *trunk,
                     .size2 = g->h2 * g->w2 * g->c2,
                     .size3 = g->h3 * g->w3 * g->c3,
                     .height = g->height,
-                    .width = g->width};
+                    .width = g->width,
+                    .roi = settings->roi};
     if (reserve(f, settings, e)) return e->status;
     backbone_open(&f->backbone, engine, trunk, f->type, BACKBONE_BATCH, g->height, g->width, e);
     engine_lap(engine, "open backbone");
@@ -191,8 +196,8 @@ BlemishStatus features_open(Features *f, Engine *engine, const Trunk *trunk, con
 }
 
 BlemishStatus features_open_empty(Features *f, Engine *engine, const Trunk *trunk, const Geometry *g, size_t count,
-                                  bool bf16, Error *e) {
-    const FeatureSettings in_memory = {.cache_mb = SIZE_MAX, .bf16 = bf16};
+                                  bool bf16, const BlemishImage *roi, Error *e) {
+    const FeatureSettings in_memory = {.cache_mb = SIZE_MAX, .bf16 = bf16, .roi = roi};
     if (open_empty(f, engine, trunk, g, count, &in_memory, e)) features_close(f);
     return e->status;
 }

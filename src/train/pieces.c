@@ -149,6 +149,31 @@ BlemishStatus pieces_open(Pieces *p, const Manifest *manifest, const Geometry *g
     return list(p, p->owned, p->normals + p->anomalies, recipe, e);
 }
 
+BlemishStatus pieces_keep_inside(Pieces *p, const Geometry *g, const BlemishImage *roi, Error *e) {
+    const size_t pixels = g->height * g->width, all = p->anomalies;
+    PieceMasks masks = {0};
+    if (roi == NULL || all == 0) return BLEMISH_OK;
+    e->status = BLEMISH_OK;
+    uint8_t *resized = array_new(pixels, 1, e);
+    p->anomalies = 0;
+    for (size_t k = 0; k < all && e->status == BLEMISH_OK; k++) {
+        const Sample *sample = p->samples[p->normals + k];
+        BlemishImage mask;
+        if (piece_mask(&masks, sample, g->height, g->width, &mask, e)) break;
+        bool inside = mask.data == NULL; /* where it is not marked it may be anywhere */
+        if (mask.data) mask_resize_nearest(mask.data, mask.height, mask.width, resized, g->height, g->width);
+        for (size_t i = 0; i < pixels && !inside; i++) inside = resized[i] && roi->data[i];
+        image_free(&mask);
+        if (inside) p->samples[p->normals + p->anomalies++] = sample;
+    }
+    piece_masks_close(&masks);
+    array_free(resized);
+    if (e->status == BLEMISH_OK && p->anomalies == 0)
+        error_set(e, BLEMISH_ERROR_ARGUMENT,
+                  "region of interest: found no marked defect inside, expected some to train on, supervised");
+    return e->status;
+}
+
 void pieces_close(Pieces *p) {
     array_free(p->owned);
     array_free((void *)p->samples);

@@ -70,8 +70,9 @@ BlemishStatus recipe_parse(Recipe *recipe, const char *name, const char *text, s
 /* ---- trainer.c ------------------------------------------------------------------------------------------- */
 /* Trains heads on the manifest's training samples (unknown labels are left out; an anomalous image without a mask has
  * gamma = 0). recipe comes in resolved except for feature_scale, which is filled in. Uses settings' checkpoint,
- * resume, log, threads, cache and progress fields. fingerprint (64 hex digits) ties a checkpoint to its data.
- * On BLEMISH_OK *heads is open and the caller's to close; on any failure it is closed. */
+ * resume, log, threads, cache and progress fields, and roi, packed and of the recipe's height and width; it is for
+ * whole images only. fingerprint (64 hex digits) ties a checkpoint to its data. On BLEMISH_OK *heads is open and the
+ * caller's to close; on any failure it is closed. */
 BlemishStatus train_run(Heads *heads, const Trunk *trunk, const Manifest *manifest, const char *fingerprint,
                         Recipe *recipe, const BlemishTrainSettings *settings, Error *e);
 

@@ -133,6 +133,17 @@ static void fill_noise(Trainer *t, size_t s, bool second, const uint8_t *mask, u
         memset(noise, 0, n);
 }
 
+/* Outside the region of interest the network sees nothing: there is no defect to find, real or made. */
+static void keep_inside(Batch *b, size_t s, const uint8_t *roi, size_t n) {
+    uint8_t *mask = b->mask + s * n, *noise = b->noise_mask + s * n;
+    for (size_t i = 0; i < n; i++) {
+        mask[i] &= roi[i];
+        noise[i] &= roi[i];
+        if (!roi[i]) b->weight[s * n + i] = 1;
+    }
+    if (b->label[s] && memchr(mask, 1, n) == NULL) b->segmented[s] = 0; /* too little of it is left to say where */
+}
+
 /* Targets and noise of sample s, which shows the batch's image `place`. */
 static void fill_sample(Trainer *t, size_t s, bool second, size_t place, bool anomalous) {
     const size_t n = t->g.h * t->g.w;
@@ -150,6 +161,8 @@ static void fill_sample(Trainer *t, size_t s, bool second, size_t place, bool an
     b->segmented[s] = t->recipe->segmentation && (!anomalous || targets->segmented[target]);
     b->label[s] = anomalous;
     fill_noise(t, s, second, mask, noise);
+    const uint8_t *roi = examples_roi(&t->examples, place);
+    if (roi) keep_inside(b, s, roi, n);
     for (size_t i = 0; i < n; i++) {
         mask[i] |= noise[i];
         b->label[s] |= noise[i];
@@ -339,6 +352,7 @@ static BlemishStatus train_all(Trainer *t, const Manifest *manifest, Error *e) {
         return e->status;
     if (!r->upscale) geometry_at_layer2(&t->g);
     if (heads_open(t->heads, t->g.c, r->hidden, e) || pieces_open(&t->pieces, manifest, &t->g, r, e) ||
+        pieces_keep_inside(&t->pieces, &t->g, t->settings->roi, e) ||
         sampler_open(&t->sampler, t->pieces.normals, t->pieces.anomalies, supervised, r->flips != 0, r->seed, e) ||
         engine_open(&t->engine, t->settings->threads, e))
         return e->status;
@@ -359,7 +373,7 @@ static BlemishStatus train_all(Trainer *t, const Manifest *manifest, Error *e) {
 
 BlemishStatus train_run(Heads *heads, const Trunk *trunk, const Manifest *manifest, const char *fingerprint,
                         Recipe *recipe, const BlemishTrainSettings *settings, Error *e) {
-    char backbone[64];
+    char backbone[64], data[96];
     Text json = {0};
     e->status = BLEMISH_OK;
     *heads = (Heads){0};
@@ -369,11 +383,13 @@ BlemishStatus train_run(Heads *heads, const Trunk *trunk, const Manifest *manife
         text_free(&json);
         return error_set(e, BLEMISH_ERROR_MEMORY, "out of memory");
     }
-    Trainer t = {.trunk = trunk,
-                 .recipe = recipe,
-                 .settings = settings,
-                 .heads = heads,
-                 .run = {json.data, fingerprint, backbone}};
+    snprintf(data, sizeof data, "%s", fingerprint);
+    if (settings->roi) {
+        const uint64_t hash = fnv1a64(settings->roi->data, recipe->height * recipe->width, FNV1A64_BASIS);
+        snprintf(data, sizeof data, "%s, region of interest %016" PRIx64, fingerprint, hash);
+    }
+    Trainer t = {
+        .trunk = trunk, .recipe = recipe, .settings = settings, .heads = heads, .run = {json.data, data, backbone}};
     train_all(&t, manifest, e);
     if (settings->profile) settings->profile(settings->profile_user, t.profile.stages, t.profile.count);
     trainer_close(&t);
