@@ -71,7 +71,7 @@ static float *input_of(const BlemishImage *image, const Augmentation *a, size_t 
     float *input = malloc(3 * height * width * sizeof *input);
     assert_non_null(input);
     if (a)
-        assert_ok(augment_image(a, image, height, width, input, &e), e.text);
+        assert_ok(augment_image(a, image, NULL, height, width, input, &e), e.text);
     else
         image_to_input(image, height, width, input);
     return input;

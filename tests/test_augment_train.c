@@ -110,7 +110,7 @@ static bool shows(const Bench *b, const Examples *x, size_t place, const Sample 
         Targets t;
         const Sample one = {.path = path, .mask_path = sample->mask_path ? mask : NULL}, *list[1] = {&one};
         const size_t target = examples_target(x, place);
-        assert_ok(targets_open(&t, list, 1, &b->g, &b->recipe, &view, 1, &e), e.text);
+        assert_ok(targets_open(&t, list, 1, &b->g, &b->recipe, &view, 1, NULL, &e), e.text);
         assert_int_equal(x->targets.segmented[target], sample->mask_path != NULL);
         same = x->targets.segmented[target] == t.segmented[0] &&
                memcmp(targets_mask(&x->targets, target), targets_mask(&t, 0), t.pixels) == 0 &&
@@ -221,7 +221,7 @@ static void showings_are_what_the_draws_say(void **state) {
             Targets t;
             if (image >= GOOD) {
                 const size_t target = examples_target(&x, i);
-                assert_ok(targets_open(&t, &samples[image], 1, &b.g, &b.recipe, &view, 1, &e), e.text);
+                assert_ok(targets_open(&t, &samples[image], 1, &b.g, &b.recipe, &view, 1, NULL, &e), e.text);
                 assert_memory_equal(targets_mask(&x.targets, target), targets_mask(&t, 0), t.pixels);
                 targets_close(&t);
             }

@@ -38,6 +38,9 @@ static void special_model(Model *m) {
     m->pixel_threshold = 1.0f / 3.0f;
     m->min_area = 12;
     m->border = 7;
+    m->roi = array_new(88 * 232, 1, &e);
+    assert_non_null(m->roi);
+    for (size_t i = 0; i < 88 * 232; i++) m->roi[i] = random_below(&r, 3) > 0;
     snprintf(m->regime, sizeof m->regime, "supervised");
     memset(m->fingerprint, 'a', 64);
     m->recipe_json = text_copy("{\"epochs\":5}", &e);
@@ -83,6 +86,7 @@ static void everything_survives_the_file(void **state) {
     assert_true(b.heads.icpr && b.heads.feature_scale == 0.1f && !b.align_corners);
     assert_true(b.threshold == 0.3f && b.pixel_threshold == 1.0f / 3.0f);
     assert_true(b.min_area == 12 && b.border == 7);
+    assert_memory_equal(a.roi, b.roi, 88 * 232);
     assert_string_equal(b.regime, "supervised");
     assert_string_equal(b.fingerprint, a.fingerprint);
     assert_string_equal(b.recipe_json, a.recipe_json);
@@ -135,7 +139,7 @@ static void header_is_one_json_object(void **state) {
 static const char *const keys[] = {
     "format", "format_version", "program_version", "backbone",       "variant",   "regime",          "height",
     "width",  "hidden",         "align_corners",   "feature_scale",  "threshold", "pixel_threshold", "data_fingerprint",
-    "recipe", "metrics",        "upscale",         "classification", "min_area",  "border"};
+    "recipe", "metrics",        "upscale",         "classification", "min_area",  "border",          "roi"};
 enum { KEYS = sizeof keys / sizeof keys[0] };
 
 /* The good file with one key's value replaced (NULL: left out), and one tensor replaced (tensor's name, or left out
@@ -222,6 +226,7 @@ static void every_field_is_checked(void **state) {
         {"border", "65501", "border: found '65501', expected a whole number from 0 to 65500"},
         {"border", "1.5", "border: found '1.5'"},
         {"border", "99999999999999999999", "border: found '99999999999999999999'"},
+        {"roi", "1", "roi: found '1', expected one of false, true"},
         {"recipe", "{", "recipe: found '{', expected a JSON object"},
         {"recipe", "[1]", "recipe: found '[1]'"},
         {"recipe", "{\"a\":1,\"a\":2}", "recipe: found '"},
@@ -242,7 +247,8 @@ static void every_field_is_checked(void **state) {
         const bool upscale = strcmp(keys[i], "upscale") == 0, classification = strcmp(keys[i], "classification") == 0;
         /* An untrained model has neither of the two, and older files have no switches, which were on, and no rules. */
         const bool area = strcmp(keys[i], "min_area") == 0, border = strcmp(keys[i], "border") == 0;
-        if (upscale || classification || area || border || strcmp(keys[i], "recipe") == 0 ||
+        const bool roi = strcmp(keys[i], "roi") == 0;
+        if (upscale || classification || area || border || roi || strcmp(keys[i], "recipe") == 0 ||
             strcmp(keys[i], "metrics") == 0) {
             Model m;
             Error e = {0};
@@ -250,6 +256,7 @@ static void every_field_is_checked(void **state) {
             assert_int_equal(m.geometry.h, (upscale ? 2 : 1) * m.geometry.h2);
             assert_true(m.heads.map_score != classification);
             assert_true(m.min_area == (area ? 0 : 12) && m.border == (border ? 0 : 7));
+            assert_true((m.roi == NULL) == roi);
             model_close(&m);
             continue;
         }
@@ -274,8 +281,13 @@ static void rules_raise_the_version(void **state) {
     (void)state;
     static const struct {
         size_t min_area, border;
+        bool roi;
         const char *version;
-    } cases[] = {{0, 0, "1"}, {1, 0, "2"}, {0, 1, "2"}, {MIN_AREA_MAX, BORDER_MAX, "2"}};
+    } cases[] = {{0, 0, false, "1"},
+                 {1, 0, false, "2"},
+                 {0, 1, false, "2"},
+                 {0, 0, true, "2"},
+                 {MIN_AREA_MAX, BORDER_MAX, true, "2"}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         Error e = {0};
         Model m;
@@ -284,6 +296,7 @@ static void rules_raise_the_version(void **state) {
         special_model(&m);
         m.min_area = cases[i].min_area;
         m.border = cases[i].border;
+        if (!cases[i].roi) array_free(m.roi), m.roi = NULL;
         assert_ok(model_write(&m, path_in(path, folder, "rules.blemish"), &e), e.text);
         model_close(&m);
         assert_ok(tensor_file_open(&file, path, &e), e.text);
@@ -293,6 +306,7 @@ static void rules_raise_the_version(void **state) {
         tensor_file_close(&file);
         assert_ok(model_read(&m, path, &e), e.text);
         assert_true(m.min_area == cases[i].min_area && m.border == cases[i].border);
+        assert_true((m.roi != NULL) == cases[i].roi);
         model_close(&m);
     }
 }
@@ -304,6 +318,8 @@ static void pixels_are_bounded(void **state) {
     char path[PATH_SIZE];
     Model m;
     special_model(&m);
+    array_free(m.roi);
+    m.roi = NULL;
     m.geometry.height = 4096;
     m.geometry.width = 4097;
     assert_ok(model_write(&m, path_in(path, folder, "large.blemish"), &e), e.text);
@@ -353,6 +369,48 @@ static void every_tensor_is_checked(void **state) {
     write_variant(&good, bad, NULL, NULL, &changed);
     assert_refused(bad, "heads.seg.bn.running_var");
     tensor_file_close(&good);
+}
+
+static void a_region_of_interest_is_checked(void **state) {
+    (void)state;
+    Error e = {0};
+    char path[PATH_SIZE], bad[PATH_SIZE];
+    TensorFile good;
+    Model m;
+    good_file(path, &good);
+    path_in(bad, folder, "bad.blemish");
+    const Tensor *t = tensor_file_find(&good, "roi");
+    assert_true(t && t->type == TENSOR_U8 && t->rank == 2 && t->shape[0] == 88 && t->shape[1] == 232);
+    uint8_t *values = array_new(t->count, sizeof(float), &e);
+    Tensor changed = *t;
+    changed.data = values;
+    write_variant(&good, bad, NULL, NULL, &changed);
+    assert_refused(bad, "roi: found zeros only");
+    values[88 * 232 - 1] = 1;
+    write_variant(&good, bad, NULL, NULL, &changed);
+    assert_ok(model_read(&m, bad, &e), e.text);
+    assert_memory_equal(m.roi, values, t->count);
+    model_close(&m);
+    values[77] = 2;
+    write_variant(&good, bad, NULL, NULL, &changed);
+    assert_refused(bad, "roi: found 2 at 77, expected 0 or 1");
+    changed.type = TENSOR_F32;
+    write_variant(&good, bad, NULL, NULL, &changed);
+    assert_refused(bad, "roi: found another type of numbers, expected U8");
+    changed = *t;
+    changed.shape[0] = 44, changed.shape[1] = 464;
+    write_variant(&good, bad, NULL, NULL, &changed);
+    assert_refused(bad, "roi: found shape [44, 464], expected [88, 232]");
+    changed.rank = TENSOR_RANK_MAX + 1; /* left out */
+    write_variant(&good, bad, NULL, NULL, &changed);
+    assert_refused(bad, "roi");
+    array_free(values);
+    tensor_file_close(&good);
+    special_model(&m);
+    m.tiles = true;
+    assert_ok(model_write(&m, path_in(bad, folder, "tiles.blemish"), &e), e.text);
+    model_close(&m);
+    assert_refused(bad, "roi: found true, expected false in a model by tiles");
 }
 
 /* ---- damaged files --------------------------------------------------------------------------------------- */
@@ -441,6 +499,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(rules_raise_the_version, open_folder, close_folder),
         cmocka_unit_test_setup_teardown(pixels_are_bounded, open_folder, close_folder),
         cmocka_unit_test_setup_teardown(every_tensor_is_checked, open_folder, close_folder),
+        cmocka_unit_test_setup_teardown(a_region_of_interest_is_checked, open_folder, close_folder),
         cmocka_unit_test_setup_teardown(truncated_files_are_refused, open_folder, close_folder),
         cmocka_unit_test_setup_teardown(flipped_bits_do_no_harm, open_folder, close_folder),
         cmocka_unit_test_setup_teardown(absent_files_are_named, open_folder, close_folder),

@@ -101,7 +101,7 @@ static void make_targets(Targets *t, const Mask *m, const Geometry *g, size_t di
     const Sample sample = {.path = path, .mask_path = path, .label = BLEMISH_LABEL_DEFECT}, *list[] = {&sample};
     Augmentation view = AUGMENT_NONE;
     view.flip = flip;
-    assert_ok(targets_open(t, list, 1, g, &recipe, &view, 1, &e), e.text);
+    assert_ok(targets_open(t, list, 1, g, &recipe, &view, 1, NULL, &e), e.text);
 }
 
 /* Flips have no function of their own: what is shown of a mask that neither grows nor changes its size is its flip. */

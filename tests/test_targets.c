@@ -163,7 +163,7 @@ static BlemishStatus open_flips(Targets *t, const Sample *const *list, size_t co
         views[i] = AUGMENT_NONE;
         views[i].flip = (Flip)(i % flips);
     }
-    return targets_open(t, list, count, g, recipe, views, flips, e);
+    return targets_open(t, list, count, g, recipe, views, flips, NULL, e);
 }
 
 static void check_all(size_t height, size_t width, size_t mask_height, size_t mask_width, const Recipe *recipe) {

@@ -84,13 +84,22 @@ static void change_light(const Augmentation *a, float *input, size_t pixels) {
     }
 }
 
-BlemishStatus augment_image(const Augmentation *a, const BlemishImage *image, size_t height, size_t width, float *input,
-                            Error *e) {
+BlemishStatus augment_image(const Augmentation *a, const BlemishImage *image, const BlemishImage *roi, size_t height,
+                            size_t width, float *input, Error *e) {
     BlemishImage turned = {0};
-    if (a->turn && turn(image, a->turn, &turned, e)) return e->status;
+    uint8_t *inside = NULL;
+    if (roi && (inside = array_new(height, width, e)) == NULL) return e->status;
+    if ((inside && augment_turn_mask(a->turn, roi, height, width, inside, e)) ||
+        (a->turn && turn(image, a->turn, &turned, e))) {
+        array_free(inside);
+        return e->status;
+    }
     image_to_input(a->turn ? &turned : image, height, width, input);
     image_free(&turned);
+    if (inside) roi_fill(inside, height * width, input); /* what is outside has no say in the mean either */
     change_light(a, input, height * width);
+    if (inside) roi_fill(inside, height * width, input);
+    array_free(inside);
     place(a, input, height, width, 3 * sizeof *input);
     return BLEMISH_OK;
 }

@@ -18,9 +18,10 @@ typedef struct Augmentation {
 /* Draws contrast, brightness and shift within the recipe's limits; the same number of draws whatever they are. */
 void augment_draw(Augmentation *a, const Recipe *recipe, Random *random);
 /* The network's input (height, width, 3). On pixels in [0, 1]: the distance from the image's mean is multiplied by
- * contrast, then all by brightness, then what leaves [0, 1] is clamped. Fails where memory is short. */
-BlemishStatus augment_image(const Augmentation *a, const BlemishImage *image, size_t height, size_t width, float *input,
-                            Error *e);
+ * contrast, then all by brightness, then what leaves [0, 1] is clamped. roi, or NULL: a region of interest of one
+ * channel of 0 and 1, which stands for the whole image; outside the input is 0. Fails where memory is short. */
+BlemishStatus augment_image(const Augmentation *a, const BlemishImage *image, const BlemishImage *roi, size_t height,
+                            size_t width, float *input, Error *e);
 /* A mask of 0 and 1 of any size, turned and brought to (height, width): what augment_mask goes on from. */
 BlemishStatus augment_turn_mask(unsigned turn, const BlemishImage *mask, size_t height, size_t width, uint8_t *out,
                                 Error *e);

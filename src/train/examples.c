@@ -72,10 +72,10 @@ BlemishStatus examples_open(Examples *x, const Sample *const *samples, size_t no
     if (e->status != BLEMISH_OK || views_open(&x->views, recipe, normals, anomalies, e)) return e->status;
     /* Targets first: masks have a say in how far an image is shifted. */
     if (endless(x))
-        targets_open_empty(&x->targets, samples + normals, anomalies, g, recipe, batch, e);
+        targets_open_empty(&x->targets, samples + normals, anomalies, g, recipe, batch, x->roi, e);
     else
         targets_open(&x->targets, samples + normals, anomalies, g, recipe, x->views.list + x->views.first,
-                     views_per_anomaly(&x->views), e);
+                     views_per_anomaly(&x->views), x->roi, e);
     if (e->status != BLEMISH_OK) return e->status;
     return open_features(x, engine, trunk, g, recipe, batch, settings, scale, e);
 }

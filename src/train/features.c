@@ -79,11 +79,8 @@ void features_close(Features *f) {
 static BlemishStatus load_whole(const Features *f, const FeatureSource *source, float *input, Error *e) {
     BlemishImage image;
     if (image_decode(&image, source->path, e)) return e->status;
-    augment_image(&source->view, &image, f->height, f->width, input, e);
+    augment_image(&source->view, &image, f->roi, f->height, f->width, input, e);
     image_free(&image);
-    uint8_t *roi = f->roi && e->status == BLEMISH_OK ? array_new(f->height, f->width, e) : NULL;
-    if (roi && augment_roi(&source->view, f->roi, roi, e) == BLEMISH_OK) roi_fill(roi, f->height * f->width, input);
-    array_free(roi);
     return e->status;
 }
 
@@ -105,7 +102,7 @@ static BlemishStatus load_tile(Features *f, const FeatureSource *source, float *
                          source->path, f->image.height, f->image.width);
     if (f->scratch == NULL && (f->scratch = array_new(f->height * f->width, 3, e)) == NULL) return e->status;
     const BlemishImage window = image_window(&f->image, tile->y, tile->x, f->height, f->width, f->scratch);
-    return augment_image(&source->view, &window, f->height, f->width, input, e);
+    return augment_image(&source->view, &window, NULL, f->height, f->width, input, e);
 }
 
 /* The batch's inputs, whole images side by side; the error is that of the first one that fails, whatever the threads.

@@ -28,11 +28,25 @@ static BlemishStatus load_whole(PieceMasks *m, const Sample *sample, Error *e) {
     return BLEMISH_OK;
 }
 
+/* Both stand for the whole image. */
+static void clip(BlemishImage *mask, const BlemishImage *roi) {
+    for (size_t y = 0; y < mask->height; y++)
+        for (size_t x = 0; x < mask->width; x++) {
+            const size_t v = (2 * y + 1) * roi->height / (2 * mask->height);
+            const size_t u = (2 * x + 1) * roi->width / (2 * mask->width);
+            if (!roi->data[v * roi->stride + u]) image_pixels(mask)[y * mask->stride + x] = 0;
+        }
+}
+
 BlemishStatus piece_mask(PieceMasks *m, const Sample *sample, size_t height, size_t width, BlemishImage *mask,
                          Error *e) {
     *mask = (BlemishImage){0};
     if (sample->mask_path == NULL) return BLEMISH_OK;
-    if (!sample->tile.cut) return mask_read(&m->reader, sample->mask_path, sample->path, mask, e);
+    if (!sample->tile.cut) {
+        if (mask_read(&m->reader, sample->mask_path, sample->path, mask, e)) return e->status;
+        if (mask->data && m->roi) clip(mask, m->roi);
+        return BLEMISH_OK;
+    }
     if (load_whole(m, sample, e) || m->whole.data == NULL || image_new(mask, width, height, 1, e)) return e->status;
     const BlemishImage window =
         image_window(&m->whole, sample->tile.y, sample->tile.x, height, width, image_pixels(mask));
@@ -149,29 +163,26 @@ BlemishStatus pieces_open(Pieces *p, const Manifest *manifest, const Geometry *g
     return list(p, p->owned, p->normals + p->anomalies, recipe, e);
 }
 
-BlemishStatus pieces_keep_inside(Pieces *p, const Geometry *g, const BlemishImage *roi, Error *e) {
-    const size_t pixels = g->height * g->width, all = p->anomalies;
-    PieceMasks masks = {0};
+BlemishStatus pieces_keep_inside(Pieces *p, const BlemishImage *roi, Error *e) {
+    const size_t all = p->anomalies;
+    PieceMasks masks = {.roi = roi};
+    BlemishStatus status = BLEMISH_OK;
     if (roi == NULL || all == 0) return BLEMISH_OK;
-    e->status = BLEMISH_OK;
-    uint8_t *resized = array_new(pixels, 1, e);
     p->anomalies = 0;
-    for (size_t k = 0; k < all && e->status == BLEMISH_OK; k++) {
+    for (size_t k = 0; k < all && status == BLEMISH_OK; k++) {
         const Sample *sample = p->samples[p->normals + k];
         BlemishImage mask;
-        if (piece_mask(&masks, sample, g->height, g->width, &mask, e)) break;
-        bool inside = mask.data == NULL; /* where it is not marked it may be anywhere */
-        if (mask.data) mask_resize_nearest(mask.data, mask.height, mask.width, resized, g->height, g->width);
-        for (size_t i = 0; i < pixels && !inside; i++) inside = resized[i] && roi->data[i];
+        status = piece_mask(&masks, sample, 0, 0, &mask, e);
+        /* What is not marked may be anywhere. */
+        if (mask.data == NULL || memchr(mask.data, 1, mask.height * mask.stride))
+            p->samples[p->normals + p->anomalies++] = sample;
         image_free(&mask);
-        if (inside) p->samples[p->normals + p->anomalies++] = sample;
     }
     piece_masks_close(&masks);
-    array_free(resized);
-    if (e->status == BLEMISH_OK && p->anomalies == 0)
-        error_set(e, BLEMISH_ERROR_ARGUMENT,
-                  "region of interest: found no marked defect inside, expected some to train on, supervised");
-    return e->status;
+    if (status == BLEMISH_OK && p->anomalies == 0)
+        status = error_set(e, BLEMISH_ERROR_ARGUMENT,
+                           "region of interest: found no defect marked inside, expected some to train on, supervised");
+    return status;
 }
 
 void pieces_close(Pieces *p) {

@@ -19,13 +19,15 @@ typedef struct Pieces {
  * not where. The manifest must outlive the pieces. */
 enum { TILE_MARGIN = 8 };
 BlemishStatus pieces_open(Pieces *p, const Manifest *manifest, const Geometry *g, const Recipe *recipe, Error *e);
-/* Leaves out the marked images of which no marked pixel lies where roi, of the network's input size, is 1: they show
- * the network no defect. Nothing is left out where roi is NULL. Of whole images. */
-BlemishStatus pieces_keep_inside(Pieces *p, const Geometry *g, const BlemishImage *roi, Error *e);
+/* Leaves out the marked images of which no marked pixel is inside roi: they show the network no defect. Of whole
+ * images; nothing is left out where roi is NULL. */
+BlemishStatus pieces_keep_inside(Pieces *p, const BlemishImage *roi, Error *e);
 void pieces_close(Pieces *p);
 
-/* Reads masks of samples and of tiles; the last image's mask is kept for its next tile. Zeroed to start with. */
+/* Reads masks of samples and of tiles; the last image's mask is kept for its next tile. Zeroed to start with, but for
+ * roi. */
 typedef struct PieceMasks {
+    const BlemishImage *roi; /* the caller's: whole images' masks are 0 outside; NULL: there is none */
     MaskReader reader;
     const char *path;   /* of the mask kept */
     BlemishImage whole; /* that mask, at its image's size */

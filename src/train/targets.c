@@ -86,8 +86,9 @@ static void scratch_close(TargetScratch *s) {
 }
 
 BlemishStatus targets_open(Targets *t, const Sample *const *samples, size_t count, const Geometry *g,
-                           const Recipe *recipe, Augmentation *views, size_t per_image, Error *e) {
-    PieceMasks masks = {0};
+                           const Recipe *recipe, Augmentation *views, size_t per_image, const BlemishImage *roi,
+                           Error *e) {
+    PieceMasks masks = {.roi = roi};
     BlemishStatus status = open_entries(t, g, recipe, count * per_image, e);
     for (size_t i = 0; i < count && status == BLEMISH_OK; i++) {
         BlemishImage mask;
@@ -102,8 +103,8 @@ BlemishStatus targets_open(Targets *t, const Sample *const *samples, size_t coun
 }
 
 BlemishStatus targets_open_empty(Targets *t, const Sample *const *samples, size_t count, const Geometry *g,
-                                 const Recipe *recipe, size_t entries, Error *e) {
-    PieceMasks masks = {0};
+                                 const Recipe *recipe, size_t entries, const BlemishImage *roi, Error *e) {
+    PieceMasks masks = {.roi = roi};
     BlemishStatus status = open_entries(t, g, recipe, count ? entries : 0, e);
     if (status == BLEMISH_OK && count) {
         t->turned = array_new(count, t->turns * g->height * g->width, e);

@@ -27,13 +27,14 @@ typedef struct Targets {
 } Targets;
 
 /* samples: the anomalous training samples, in the sampler's order. Reads every mask file. views: `per_image` of every
- * sample, whose shifts are reduced by augment_keep_defect; image i has the entries from i * per_image on. The geometry
- * must outlive the targets. */
+ * sample, whose shifts are reduced by augment_keep_defect; image i has the entries from i * per_image on. Masks are
+ * 0 outside roi, or NULL. The geometry must outlive the targets. */
 BlemishStatus targets_open(Targets *t, const Sample *const *samples, size_t count, const Geometry *g,
-                           const Recipe *recipe, Augmentation *views, size_t per_image, Error *e);
+                           const Recipe *recipe, Augmentation *views, size_t per_image, const BlemishImage *roi,
+                           Error *e);
 /* `entries` empty entries, for targets_renew. Keeps every mask at network resolution, in each turn. */
 BlemishStatus targets_open_empty(Targets *t, const Sample *const *samples, size_t count, const Geometry *g,
-                                 const Recipe *recipe, size_t entries, Error *e);
+                                 const Recipe *recipe, size_t entries, const BlemishImage *roi, Error *e);
 /* Makes an entry that shows the image in this view, whose shift is reduced as above. */
 BlemishStatus targets_renew(Targets *t, size_t entry, size_t image, Augmentation *view, Error *e);
 void targets_close(Targets *t);

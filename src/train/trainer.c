@@ -352,7 +352,7 @@ static BlemishStatus train_all(Trainer *t, const Manifest *manifest, Error *e) {
         return e->status;
     if (!r->upscale) geometry_at_layer2(&t->g);
     if (heads_open(t->heads, t->g.c, r->hidden, e) || pieces_open(&t->pieces, manifest, &t->g, r, e) ||
-        pieces_keep_inside(&t->pieces, &t->g, t->settings->roi, e) ||
+        pieces_keep_inside(&t->pieces, t->settings->roi, e) ||
         sampler_open(&t->sampler, t->pieces.normals, t->pieces.anomalies, supervised, r->flips != 0, r->seed, e) ||
         engine_open(&t->engine, t->settings->threads, e))
         return e->status;

@@ -1,0 +1,544 @@
+/* Regions of interest: what is outside has no say in a result, and in training; how one is learned from good images. */
+#include "api/api.h"
+#include "helper_train.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { H = 64, W = 96 };
+
+static char folder[PATH_SIZE];
+static BlemishModel *model; /* resnet18 with test values */
+
+static int open_all(void **state) {
+    (void)state;
+    folder_make(folder);
+    return blemish_model_untrained(&model, "resnet18", NULL, H, W);
+}
+
+static int close_all(void **state) {
+    (void)state;
+    blemish_model_close(model);
+    folder_remove(folder);
+    return 0;
+}
+
+/* A ragged disc, so that its edge crosses pixels of the feature maps in every way. */
+static BlemishImage disc(size_t width, size_t height) {
+    Error e = {0};
+    BlemishImage mask;
+    assert_ok(image_new(&mask, width, height, 1, &e), e.text);
+    for (size_t y = 0; y < height; y++)
+        for (size_t x = 0; x < width; x++) {
+            const double v = ((double)y + 0.5) / (double)height - 0.45, u = ((double)x + 0.5) / (double)width - 0.6;
+            image_pixels(&mask)[y * width + x] = u * u + v * v < 0.07 + 0.02 * sin(20 * atan2(v, u)) ? 200 : 0;
+        }
+    return mask;
+}
+
+/* ---- results --------------------------------------------------------------------------------------------- */
+
+/* used (height, width) becomes 1 where the bilinear resize to the network's input reads for a pixel of roi. */
+static void mark_used(const uint8_t *roi, size_t height, size_t width, uint8_t *used) {
+    memset(used, 0, height * width);
+    for (size_t i = 0; i < H * W; i++) {
+        if (!roi[i]) continue;
+        const double y = ((double)(i / W) + 0.5) * (double)height / H - 0.5;
+        const double x = ((double)(i % W) + 0.5) * (double)width / W - 0.5;
+        for (int k = 0; k < 4; k++) {
+            const double v = fmin(fmax(floor(y) + k / 2, 0), (double)height - 1);
+            const double u = fmin(fmax(floor(x) + k % 2, 0), (double)width - 1);
+            used[(size_t)v * width + (size_t)u] = 1;
+        }
+    }
+}
+
+typedef struct Kept {
+    float score, map_max, map[H * W], *large;
+    size_t regions;
+    BlemishRegion first;
+} Kept;
+
+static void judge(BlemishSession *s, const BlemishImage *image, Kept *k) {
+    BlemishResult r;
+    const BlemishRegion *regions;
+    Error e = {0};
+    assert_ok(blemish_session_run(s, image, 1, &r), blemish_session_error(s));
+    k->score = r.score;
+    k->map_max = r.map_max;
+    memcpy(k->map, r.map, sizeof k->map);
+    k->large = array_new(image->height * image->width, sizeof(float), &e);
+    assert_ok(blemish_session_map_at_image_size(s, &r, k->large), blemish_session_error(s));
+    assert_ok(blemish_session_regions(s, &r, &regions, &k->regions), blemish_session_error(s));
+    k->first = k->regions ? regions[0] : (BlemishRegion){0};
+}
+
+static bool same(const Kept *a, const Kept *b, size_t pixels) {
+    return a->score == b->score && a->map_max == b->map_max && memcmp(a->map, b->map, sizeof a->map) == 0 &&
+           memcmp(a->large, b->large, pixels * sizeof(float)) == 0 && a->regions == b->regions &&
+           memcmp(&a->first, &b->first, sizeof a->first) == 0;
+}
+
+/* Changes every pixel that is not used by anything at all. */
+static void change_outside(BlemishImage *image, const uint8_t *used, uint64_t seed) {
+    Random r = random_new(seed, 9);
+    for (size_t i = 0; i < image->height * image->width; i++)
+        for (size_t c = 0; c < 3 && !used[i]; c++) image_pixels(image)[3 * i + c] = (uint8_t)random_below(&r, 256);
+}
+
+static void what_is_outside_changes_no_bit(void **state) {
+    (void)state;
+    static const size_t sizes[][2] = {{W, H}, {201, 143}, {57, 39}, {W, 2 * H}};
+    static uint8_t used[201 * 143];
+    BlemishImage mask = disc(2 * W, H);
+    assert_ok(blemish_model_set_thresholds(model, 0.5f, 0.2f), blemish_model_error(model));
+    for (int with = 1; with >= 0; with--) {
+        assert_ok(blemish_model_set_roi(model, with ? &mask : NULL), blemish_model_error(model));
+        const BlemishImage roi = blemish_model_info(model).roi;
+        static uint8_t kept[H * W];
+        if (with) memcpy(kept, roi.data, sizeof kept);
+        for (int precision = 0; precision < 2; precision++) {
+            BlemishSessionSettings settings;
+            BlemishSession *s;
+            blemish_session_defaults(&settings);
+            settings.threads = 1;
+            settings.precision = precision ? BLEMISH_PRECISION_BF16 : BLEMISH_PRECISION_FP32;
+            if (blemish_session_open(&s, model, &settings) == BLEMISH_ERROR_UNSUPPORTED) {
+                blemish_session_close(s);
+                continue;
+            }
+            for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+                const size_t width = sizes[i][0], height = sizes[i][1];
+                BlemishImage image;
+                Kept before, after;
+                picture_make(&image, width, height, 3, i);
+                mark_used(kept, height, width, used);
+                judge(s, &image, &before);
+                change_outside(&image, used, i);
+                judge(s, &image, &after);
+                assert_int_equal(same(&before, &after, height * width), with); /* and without a region it does change */
+                for (size_t k = 0; with && k < H * W; k++) assert_true(kept[k] || before.map[k] == 0);
+                image_free(&image);
+                array_free(before.large), array_free(after.large);
+            }
+            blemish_session_close(s);
+        }
+    }
+    image_free(&mask);
+}
+
+/* At a pixel threshold of 0 the regions are the region of interest itself. */
+static void maps_and_regions_end_at_its_edge(void **state) {
+    (void)state;
+    static const size_t sizes[][2] = {{W, H}, {201, 143}, {W, 2 * H}};
+    BlemishImage mask = disc(W, H);
+    assert_ok(blemish_model_set_roi(model, &mask), blemish_model_error(model));
+    assert_ok(blemish_model_set_thresholds(model, 0.5f, 0), blemish_model_error(model));
+    BlemishSession *s;
+    assert_ok(blemish_session_open(&s, model, NULL), blemish_session_error(s));
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        const size_t width = sizes[i][0], height = sizes[i][1];
+        BlemishImage image;
+        Kept k;
+        size_t inside = 0;
+        picture_make(&image, width, height, 1, 5);
+        judge(s, &image, &k);
+        float most = 0;
+        for (size_t y = 0; y < height; y++)
+            for (size_t x = 0; x < width; x++) {
+                /* The pixel of the network's input under this one's centre. */
+                const size_t v = (size_t)(((double)y + 0.5) * H / (double)height);
+                const size_t u = (size_t)(((double)x + 0.5) * W / (double)width);
+                const float value = k.large[y * width + x];
+                inside += mask.data[v * W + u] != 0;
+                if (!mask.data[v * W + u]) assert_true(value == 0);
+            }
+        for (size_t p = 0; p < H * W; p++) most = fmaxf(most, k.map[p]);
+        assert_true(k.map_max == most && most > 0);
+        assert_int_equal(k.regions, 1);
+        assert_int_equal(k.first.area, inside);
+        image_free(&image);
+        array_free(k.large);
+    }
+    blemish_session_close(s);
+    image_free(&mask);
+}
+
+static void overlays_are_dark_outside(void **state) {
+    (void)state;
+    BlemishImage mask = disc(W, H), image, overlay;
+    char path[PATH_SIZE];
+    assert_ok(blemish_model_set_roi(model, &mask), blemish_model_error(model));
+    assert_ok(blemish_model_set_thresholds(model, 0.5f, 1), blemish_model_error(model));
+    picture_make(&image, W, H, 1, 6);
+    BlemishSession *s;
+    BlemishResult r;
+    assert_ok(blemish_session_open(&s, model, NULL), blemish_session_error(s));
+    assert_ok(blemish_session_run(s, &image, 1, &r), blemish_session_error(s));
+    assert_ok(blemish_session_write_overlay(s, &image, &r, path_in(path, folder, "o.png")), blemish_session_error(s));
+    assert_ok(blemish_image_load(&overlay, path, NULL), path);
+    for (size_t i = 0; i < H * W; i++)
+        if (!mask.data[i]) {
+            uint8_t expected[3], dark = image.data[i] / 3; /* with the heat map's lowest colour, at no opacity */
+            memset(expected, dark, 3);
+            assert_memory_equal(overlay.data + 3 * i, expected, 3);
+        }
+    blemish_session_close(s);
+    image_free(&overlay), image_free(&image), image_free(&mask);
+}
+
+static void misuse_is_refused(void **state) {
+    (void)state;
+    Error e = {0};
+    bool changed;
+    const uint8_t black[4] = {0}, white[4] = {1, 1, 1, 1};
+    const BlemishImage bad[] = {{NULL, 2, 2, 2, 1},  {white, 0, 2, 2, 1}, {white, 2, 0, 2, 1},
+                                {white, 2, 1, 2, 3}, {white, 2, 2, 1, 1}, {white, 70000, 1, 70000, 1},
+                                {black, 2, 2, 2, 1}};
+    BlemishImage mask = disc(W, H);
+    assert_ok(blemish_model_set_roi(model, &mask), blemish_model_error(model));
+    const double share = blemish_model_info(model).roi_share;
+    assert_true(share > 0.1 && share < 0.4);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_int_equal(blemish_model_set_roi(model, &bad[i]), BLEMISH_ERROR_ARGUMENT);
+        assert_non_null(strstr(blemish_model_error(model), "region of interest: found"));
+        assert_true(blemish_model_info(model).roi_share == share);
+    }
+    assert_int_equal(blemish_model_set_roi(NULL, &mask), BLEMISH_ERROR_ARGUMENT);
+    BlemishModel *none;
+    assert_true(blemish_model_open(&none, "/nowhere") != BLEMISH_OK);
+    assert_int_equal(blemish_model_set_roi(none, &mask), BLEMISH_ERROR_ARGUMENT);
+    blemish_model_close(none);
+    /* By tiles an image is not what the network sees. */
+    BlemishSessionSettings settings;
+    BlemishSession *s;
+    blemish_session_defaults(&settings);
+    settings.tiles = BLEMISH_TILES_ON;
+    assert_int_equal(blemish_session_open(&s, model, &settings), BLEMISH_ERROR_ARGUMENT);
+    assert_non_null(strstr(blemish_session_error(s), "tiles: found a model with a region of interest"));
+    blemish_session_close(s);
+    Model tiled;
+    model_make(&tiled, 32, 32);
+    tiled.tiles = true;
+    assert_int_equal(model_set_roi(&tiled, &mask, &changed, &e), BLEMISH_ERROR_ARGUMENT);
+    assert_non_null(strstr(e.text, "found a model by tiles"));
+    assert_null(tiled.roi);
+    model_close(&tiled);
+    /* A border that leaves nothing of the region. */
+    BlemishImage image;
+    BlemishResult r;
+    uint8_t corner[H * W] = {1};
+    const BlemishImage top_left = {corner, W, H, W, 1};
+    picture_make(&image, W, H, 3, 1);
+    assert_ok(blemish_model_set_roi(model, &top_left), blemish_model_error(model));
+    assert_ok(blemish_session_open(&s, model, NULL), blemish_session_error(s));
+    assert_ok(blemish_session_run(s, &image, 1, &r), blemish_session_error(s));
+    assert_ok(blemish_model_set_regions(model, 0, 1), blemish_model_error(model));
+    assert_int_equal(blemish_session_run(s, &image, 1, &r), BLEMISH_ERROR_ARGUMENT);
+    assert_non_null(strstr(blemish_session_error(s), "border: found 1 pixels, which leave nothing of the region of"));
+    assert_ok(blemish_model_set_regions(model, 0, 0), blemish_model_error(model));
+    blemish_session_close(s);
+    image_free(&image), image_free(&mask);
+    /* Learning. */
+    BlemishRoi found;
+    char error[BLEMISH_ERROR_SIZE];
+    assert_int_equal(blemish_roi_learn(NULL, 32, 32, &mask, &found, NULL, NULL, error), BLEMISH_ERROR_ARGUMENT);
+    assert_int_equal(blemish_roi_learn(NULL, 32, 32, NULL, &found, NULL, NULL, NULL), BLEMISH_ERROR_ARGUMENT);
+    assert_int_equal(blemish_roi_write(NULL, NULL, "x.png", error), BLEMISH_ERROR_ARGUMENT);
+    assert_int_equal(blemish_roi_write(&bad[3], NULL, "x.png", error), BLEMISH_ERROR_ARGUMENT);
+    assert_int_equal(blemish_mask_load(NULL, "x.png", error), BLEMISH_ERROR_ARGUMENT);
+    assert_int_equal(blemish_mask_load(&mask, "/nowhere.png", error), BLEMISH_ERROR_IO);
+}
+
+/* What was measured before another region came is dropped; the same region again changes nothing. */
+static void measurements_do_not_outlive_the_scores(void **state) {
+    (void)state;
+    Error e = {0};
+    Model m;
+    BlemishModel *opened;
+    char path[PATH_SIZE];
+    model_make(&m, 32, 32);
+    char *json = text_copy("{\"rule\":\"f1\",\"pixel_rule\":\"f1\",\"verdict\":\"combined\",\"weights\":[0.5,1,2],"
+                           "\"probability\":\"isotonic\",\"points\":[[0.1,0.2],[0.5,0.9]],\"escapes\":1,\"good\":40}",
+                           &e);
+    assert_ok(calibration_parse(&m.calibration, json, "test", &e), e.text);
+    m.metrics_json = text_copy("{\"i_auroc\":0.9}", &e);
+    assert_ok(model_write(&m, path_in(path, folder, "c.blemish"), &e), e.text);
+    model_close(&m);
+    assert_ok(blemish_model_open(&opened, path), blemish_model_error(opened));
+    BlemishImage mask = disc(64, 64);
+    for (int time = 0; time < 2; time++) {
+        BlemishMetrics metrics = {.images = 3};
+        assert_ok(blemish_model_set_roi(opened, &mask), blemish_model_error(opened));
+        const char *header = blemish_model_info(opened).header_json;
+        assert_non_null(strstr(header, "\"verdict\":\"combined\",\"weights\":[0.5,1,2]"));
+        assert_non_null(strstr(header, "\"probability\":\"none\""));
+        assert_non_null(strstr(header, "\"rule\":\"given\""));
+        assert_null(strstr(header, "points"));
+        assert_null(strstr(header, "escapes"));
+        assert_non_null(strstr(header, time ? "\"metrics\":{\"images\":3" : "\"metrics\":null"));
+        if (time == 0) assert_ok(blemish_model_set_metrics(opened, &metrics), blemish_model_error(opened));
+        assert_ok(blemish_model_save(opened, path), blemish_model_error(opened));
+        blemish_model_close(opened);
+        assert_ok(blemish_model_open(&opened, path), blemish_model_error(opened));
+    }
+    image_free(&mask);
+    blemish_model_close(opened);
+}
+
+/* ---- training -------------------------------------------------------------------------------------------- */
+
+/* Two data sets that differ outside the region alone, and in marked defects there, give the same heads. */
+static void training_sees_nothing_outside(void **state) {
+    (void)state;
+    enum { GOOD = 6, DEFECTS = 3, SIDE = TRAIN_SIDE };
+    Error e = {0};
+    Trunk trunk;
+    uint8_t inside[SIDE * SIDE] = {0};
+    const BlemishImage roi = {inside, SIDE, SIDE, SIDE, 1};
+    for (size_t y = 5; y < 27; y++) memset(inside + y * SIDE + 9, 1, 20);
+    assert_ok(trunk_load(&trunk, "resnet18", NULL, &e), e.text);
+    Manifest m[2] = {{.layout = "test"}, {.layout = "test"}};
+    for (size_t k = 0; k < 2; k++)
+        for (size_t i = 0; i < GOOD + DEFECTS; i++) {
+            const bool defect = i >= GOOD;
+            char name[32], mask_name[32], path[PATH_SIZE];
+            BlemishImage image, mask;
+            picture_make(&image, SIDE, SIDE, 3, i);
+            assert_ok(image_new(&mask, SIDE, SIDE, 1, &e), e.text);
+            for (size_t y = 10; defect && y < 20; y++) memset(image_pixels(&mask) + y * SIDE + 12 + i % 3, 255, 8);
+            if (k) change_outside(&image, inside, 100 + i);
+            for (size_t p = 0; k && p < SIDE * SIDE; p++)
+                if (!inside[p]) image_pixels(&mask)[p] = defect && p % 3 ? 255 : 0;
+            snprintf(name, sizeof name, "%zu-%zu.png", k, i);
+            snprintf(mask_name, sizeof mask_name, "%zu-%zu-mask.png", k, i);
+            assert_ok(image_write_png(&image, path_in(path, folder, name), &e), e.text);
+            assert_ok(image_write_png(&mask, path_in(path, folder, mask_name), &e), e.text);
+            train_list(&m[k], folder, name, defect ? mask_name : NULL,
+                       defect ? BLEMISH_LABEL_DEFECT : BLEMISH_LABEL_GOOD, BLEMISH_SPLIT_TRAIN);
+            image_free(&image), image_free(&mask);
+        }
+    /* A defect of which nothing is inside is left out. */
+    char path[PATH_SIZE];
+    BlemishImage mask;
+    assert_ok(image_new(&mask, SIDE, SIDE, 1, &e), e.text);
+    memset(image_pixels(&mask), 255, 4 * SIDE);
+    assert_ok(image_write_png(&mask, path_in(path, folder, "outside-mask.png"), &e), e.text);
+    image_free(&mask);
+    train_list(&m[1], folder, "1-0.png", "outside-mask.png", BLEMISH_LABEL_DEFECT, BLEMISH_SPLIT_TRAIN);
+    static const Regime regimes[] = {REGIME_UNSUPERVISED, REGIME_SUPERVISED, REGIME_SUPERVISED};
+    for (int round = 0; round < 3; round++) {
+        Recipe recipe = train_recipe(regimes[round], VARIANT_JIMS);
+        recipe.epochs = 2;
+        if (round == 2) {
+            recipe.rotate = 1;
+            recipe.brightness = recipe.contrast = 0.3, recipe.shift = 0.1;
+            recipe.variants = 0;
+        }
+        BlemishTrainSettings settings = train_settings();
+        Heads heads[3];
+        for (int k = 0; k < 3; k++) {
+            Recipe copy = recipe;
+            settings.roi = k < 2 ? &roi : NULL;
+            assert_ok(train_run(&heads[k], &trunk, &m[k % 2], "data", &copy, &settings, &e), e.text);
+        }
+        assert_true(heads_equal(&heads[0], &heads[1]));
+        assert_false(heads_equal(&heads[0], &heads[2]));
+        for (int k = 0; k < 3; k++) heads_close(&heads[k]);
+    }
+    /* A checkpoint is of one region. */
+    Recipe recipe = train_recipe(REGIME_UNSUPERVISED, VARIANT_JIMS), copy = recipe;
+    BlemishTrainSettings settings = train_settings();
+    Stop stop = {.stage = "train", .at = 1};
+    Heads heads;
+    settings.checkpoint = path_in(path, folder, "roi.checkpoint");
+    settings.resume = 1;
+    settings.roi = &roi;
+    settings.progress = train_stop, settings.progress_user = &stop;
+    assert_int_equal(train_run(&heads, &trunk, &m[0], "data", &copy, &settings, &e), BLEMISH_ERROR_INTERRUPTED);
+    settings.progress = NULL;
+    settings.roi = NULL;
+    copy = recipe;
+    assert_int_equal(train_run(&heads, &trunk, &m[0], "data", &copy, &settings, &e), BLEMISH_ERROR_ARGUMENT);
+    assert_non_null(strstr(e.text, "data, region of interest "));
+    /* Nothing marked inside is nothing to learn from. */
+    memset(inside, 0, sizeof inside);
+    inside[SIDE * SIDE - 1] = 1;
+    settings = train_settings();
+    settings.roi = &roi;
+    copy = train_recipe(REGIME_SUPERVISED, VARIANT_JIMS);
+    assert_int_equal(train_run(&heads, &trunk, &m[0], "data", &copy, &settings, &e), BLEMISH_ERROR_ARGUMENT);
+    assert_non_null(strstr(e.text, "found no defect marked inside"));
+    for (int k = 0; k < 2; k++) manifest_close(&m[k]);
+    trunk_close(&trunk);
+}
+
+/* ---- learning -------------------------------------------------------------------------------------------- */
+
+/* One image of a round object with a texture of its own on a background, noise of so many grey levels over all. */
+typedef struct Scene {
+    double radius, wander; /* parts of the shorter side; radius 0: background alone, 9: object alone */
+    double noise, drift;   /* grey levels; drift: of the light from the first image to the last */
+    bool plain;            /* the object's middle is as constant as the background */
+} Scene;
+
+static void scene_write(const Scene *s, const char *path, size_t width, size_t height, size_t number, size_t count) {
+    Error e = {0};
+    Random r = random_new(77, number);
+    BlemishImage image;
+    assert_ok(image_new(&image, width, height, 3, &e), e.text);
+    const double side = (double)(width < height ? width : height);
+    const double cy = (double)height / 2 + side * s->wander * (2 * (double)random_float(&r) - 1);
+    const double cx = (double)width / 2 + side * s->wander * (2 * (double)random_float(&r) - 1);
+    const double phase = 6 * (double)random_float(&r), light = s->drift * (double)number / (double)count;
+    for (size_t y = 0; y < height; y++)
+        for (size_t x = 0; x < width; x++) {
+            const double v = ((double)y - cy) / side, u = ((double)x - cx) / side, d = sqrt(u * u + v * v);
+            const bool object = d < s->radius;
+            const double texture = s->plain && d < 0.9 * s->radius ? 0 : 30 * sin(60 * u + phase) * cos(45 * v - phase);
+            for (size_t c = 0; c < 3; c++) {
+                const double value = (object ? 150 + texture : 60) + light + s->noise * (double)random_normal(&r);
+                image_pixels(&image)[y * image.stride + 3 * x + c] = (uint8_t)fmin(fmax(value + 0.5, 0), 255);
+            }
+        }
+    assert_ok(image_write_png(&image, path, &e), e.text);
+    image_free(&image);
+}
+
+enum { SCENE = 96, IMAGES = 16 };
+
+/* Learns from so many scenes; sizes differ where asked for. */
+static BlemishStatus learn(const Scene *s, size_t images, bool sizes, BlemishImage *mask, BlemishRoi *found,
+                           char *error) {
+    BlemishDataset data = {.manifest = {.layout = "test"}, .open = true};
+    for (size_t i = 0; i < images; i++) {
+        char name[32], path[PATH_SIZE];
+        const size_t scale = sizes ? 1 + i % 2 : 1;
+        snprintf(name, sizeof name, "scene-%03zu.png", i);
+        scene_write(s, path_in(path, folder, name), SCENE * scale, SCENE * scale, i, images);
+        train_list(&data.manifest, folder, name, NULL, BLEMISH_LABEL_GOOD, BLEMISH_SPLIT_TRAIN);
+    }
+    train_list(&data.manifest, folder, "not-read.png", NULL, BLEMISH_LABEL_GOOD, BLEMISH_SPLIT_TEST);
+    train_list(&data.manifest, folder, "not-read.png", NULL, BLEMISH_LABEL_DEFECT, BLEMISH_SPLIT_TRAIN);
+    const BlemishStatus status = blemish_roi_learn(&data, SCENE, SCENE, mask, found, NULL, NULL, error);
+    manifest_close(&data.manifest);
+    return status;
+}
+
+/* Everything the object reaches is inside, and all that is `far` (a part of the side) from it is outside. */
+static void assert_learned(const Scene *s, bool sizes, double far) {
+    char error[BLEMISH_ERROR_SIZE] = "";
+    BlemishImage mask;
+    BlemishRoi found;
+    size_t inside = 0;
+    assert_ok(learn(s, IMAGES, sizes, &mask, &found, error), error);
+    if (found.whole) fail_msg("found all of the image: %s (%g, %g)", found.whole, found.still, found.moving);
+    assert_true(mask.width == SCENE && mask.height == SCENE && found.images == IMAGES);
+    assert_true(found.moving >= 3 * found.still);
+    for (size_t y = 0; y < SCENE; y++)
+        for (size_t x = 0; x < SCENE; x++) {
+            const double v = (double)y / SCENE - 0.5, u = (double)x / SCENE - 0.5, d = sqrt(u * u + v * v);
+            const uint8_t is = mask.data[y * SCENE + x];
+            inside += is;
+            if (d < s->radius && !is) fail_msg("a pixel of the object is outside, at (%zu, %zu)", x, y);
+            if (d > s->radius + s->wander * 1.5 + far && is) fail_msg("background is inside, at (%zu, %zu)", x, y);
+        }
+    assert_true(found.share == (double)inside / (SCENE * SCENE));
+    image_free(&mask);
+}
+
+static void objects_are_told_from_a_still_background(void **state) {
+    (void)state;
+    /* far: the margin of 1/32 of the side and a pixel, to the corner of its square, and what closing and noise add. */
+    assert_learned(&(Scene){.radius = 0.25, .noise = 0}, false, 0.09);
+    assert_learned(&(Scene){.radius = 0.25, .noise = 2}, false, 0.09);
+    assert_learned(&(Scene){.radius = 0.3, .noise = 2, .drift = 20}, false, 0.09);
+    assert_learned(&(Scene){.radius = 0.25, .noise = 2, .wander = 0.08}, false, 0.09);
+    assert_learned(&(Scene){.radius = 0.3, .noise = 1, .plain = true}, false, 0.09); /* enclosed, so inside */
+    assert_learned(&(Scene){.radius = 0.25, .noise = 2}, true, 0.12);
+}
+
+static void assert_whole(const Scene *s, const char *why) {
+    char error[BLEMISH_ERROR_SIZE] = "";
+    BlemishImage mask;
+    BlemishRoi found;
+    assert_ok(learn(s, IMAGES, false, &mask, &found, error), error);
+    assert_non_null(found.whole);
+    assert_non_null(strstr(found.whole, why));
+    assert_true(found.share == 1);
+    for (size_t i = 0; i < SCENE * SCENE; i++) assert_int_equal(mask.data[i], 1);
+    image_free(&mask);
+}
+
+static void what_has_no_two_parts_is_whole(void **state) {
+    (void)state;
+    assert_whole(&(Scene){.radius = 0, .noise = 5}, "no part of the image is much stiller");
+    assert_whole(&(Scene){.radius = 9, .noise = 2}, "no part of the image is much stiller");
+    assert_whole(&(Scene){.radius = 0, .noise = 0}, "the images are all the same");
+    assert_whole(&(Scene){.radius = 0, .noise = 0, .drift = 100}, "no p"); /* the light alone changes */
+}
+
+static void learning_refuses(void **state) {
+    (void)state;
+    char error[BLEMISH_ERROR_SIZE];
+    BlemishImage mask;
+    BlemishRoi found;
+    const Scene s = {.radius = 0.25, .noise = 2};
+    for (size_t images = 0; images < 8; images += 7) {
+        assert_int_equal(learn(&s, images, false, &mask, &found, error), BLEMISH_ERROR_ARGUMENT);
+        assert_non_null(strstr(error, "good training images, expected 8 or more to learn from"));
+        assert_null(mask.data);
+    }
+    assert_ok(learn(&s, 8, false, &mask, &found, error), error);
+    assert_int_equal(found.images, 8);
+    image_free(&mask);
+    BlemishDataset data = {.manifest = {.layout = "test"}, .open = true};
+    for (int i = 0; i < 8; i++)
+        train_list(&data.manifest, folder, i < 7 ? "scene-000.png" : "gone.png", NULL, BLEMISH_LABEL_GOOD,
+                   BLEMISH_SPLIT_TRAIN);
+    assert_int_equal(blemish_roi_learn(&data, 32, 32, &mask, &found, NULL, NULL, error), BLEMISH_ERROR_IO);
+    assert_non_null(strstr(error, "gone.png"));
+    assert_int_equal(blemish_roi_learn(&data, 32, 5000, &mask, &found, NULL, NULL, error), BLEMISH_ERROR_ARGUMENT);
+    Stop stop = {.stage = "learn region", .at = 2};
+    assert_int_equal(blemish_roi_learn(&data, 32, 32, &mask, &found, train_stop, &stop, error),
+                     BLEMISH_ERROR_INTERRUPTED);
+    manifest_close(&data.manifest);
+}
+
+/* A mask that is written reads back as it is; the picture is dark outside. */
+static void regions_are_written(void **state) {
+    (void)state;
+    char path[PATH_SIZE], error[BLEMISH_ERROR_SIZE];
+    BlemishImage mask = disc(40, 30), back, image, picture;
+    assert_ok(blemish_roi_write(&mask, NULL, path_in(path, folder, "mask.png"), error), error);
+    assert_ok(blemish_mask_load(&back, path, error), error);
+    assert_true(back.width == 40 && back.height == 30 && back.channels == 1);
+    for (size_t i = 0; i < 40 * 30; i++) assert_int_equal(back.data[i], mask.data[i] != 0);
+    picture_make(&image, 80, 60, 3, 4);
+    assert_ok(blemish_roi_write(&mask, &image, path_in(path, folder, "picture.png"), error), error);
+    assert_ok(blemish_image_load(&picture, path, error), error);
+    for (size_t i = 0; i < 80 * 60; i++)
+        for (size_t c = 0; c < 3; c++)
+            assert_int_equal(picture.data[3 * i + c],
+                             image.data[3 * i + c] / (mask.data[i / 80 / 2 * 40 + i % 80 / 2] ? 1 : 3));
+    image_free(&mask), image_free(&back), image_free(&image), image_free(&picture);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_outside_changes_no_bit),
+        cmocka_unit_test(maps_and_regions_end_at_its_edge),
+        cmocka_unit_test(overlays_are_dark_outside),
+        cmocka_unit_test(misuse_is_refused),
+        cmocka_unit_test(measurements_do_not_outlive_the_scores),
+        cmocka_unit_test(training_sees_nothing_outside),
+        cmocka_unit_test(objects_are_told_from_a_still_background),
+        cmocka_unit_test(what_has_no_two_parts_is_whole),
+        cmocka_unit_test(learning_refuses),
+        cmocka_unit_test(regions_are_written),
+    };
+    return cmocka_run_group_tests(tests, open_all, close_all);
+}
