@@ -6,7 +6,7 @@ set -euo pipefail
 build=$(cd "$1" && pwd) source=$(cd "$2" && pwd)
 blemish=$build/blemish man=$build/man
 weights=$source/models/texture-resnet18-v0.safetensors
-commands=(train eval predict info data synth weights bench protocol audit quantize)
+commands=(train eval predict info data synth weights bench protocol audit quantize roi)
 work=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
 cd "$work"

@@ -13,12 +13,13 @@ static const Option options[] = {
 static int print_json(const char *path, const BlemishModelInfo *info) {
     json_error_t error;
     json_t *header = json_loads(info->header_json, 0, &error);
-    return json_print(json_pack("{s:o, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:o, s:o, s:o}",                     //
+    return json_print(json_pack("{s:o, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}",                //
                                 "file", json_text(path), "backbone", info->backbone, "variant", info->variant, //
                                 "regime", info->regime, "height", (json_int_t)info->height,                    //
                                 "width", (json_int_t)info->width, "map_height", (json_int_t)info->map_height,
                                 "map_width", (json_int_t)info->map_width, "threshold", json_number(info->threshold),
-                                "pixel_threshold", json_number(info->pixel_threshold), //
+                                "pixel_threshold", json_number(info->pixel_threshold), "roi_share",
+                                json_number(info->roi_share), //
                                 "header", header ? header : json_null()));
 }
 
@@ -53,6 +54,7 @@ static int print_text(const BlemishModelInfo *info) {
         if (!json_is_object(value) && !json_is_null(value)) print_value("", name, value);
     }
     printf("%-26s %zu x %zu (height x width)\n", "map", info->map_height, info->map_width);
+    printf("%-26s %.1f %% of the image\n", "region of interest", 100 * info->roi_share);
     json_object_foreach(header, name, value) {
         if (!json_is_object(value) || !json_object_size(value)) continue;
         printf("%s\n", name);

@@ -1,0 +1,89 @@
+#!/usr/bin/env bash
+# blemish roi and train --roi from outside: what they keep in the model file is what info, predict and eval then say; a
+# refusal leaves the model alone. Usage: test_roi_command.sh BUILD_FOLDER SOURCE_FOLDER
+set -euo pipefail
+blemish=$(cd "$1" && pwd)/blemish
+weights=$(cd "$2" && pwd)/models/texture-resnet18-v0.safetensors
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+
+fail() {
+    echo "FAILED: $*" >&2
+    exit 1
+}
+
+# refuse CODE PATTERN ARGUMENT...: ends with that exit status and one line "blemish: ..." that matches the pattern.
+refuse() {
+    local code=0 wanted=$1 pattern=$2
+    shift 2
+    "$blemish" "$@" >out 2>err || code=$?
+    [ $code = "$wanted" ] && [ "$(wc -l <err)" = 1 ] && grep -q "^blemish: .*$pattern" err ||
+        fail "blemish $*: status $code, '$(cat err)', expected $wanted, '$pattern'"
+}
+
+# A left half, 8 x 4 pixels, as a binary PNG made by hand.
+python3 - <<'EOP'
+import struct, zlib
+def chunk(kind, body):
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+def write(name, rows):
+    header = struct.pack(">IIBBBBB", len(rows[0]), len(rows), 8, 0, 0, 0, 0)
+    data = zlib.compress(b"".join(b"\0" + bytes(row) for row in rows))
+    open(name, "wb").write(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b""))
+write("left.png", [[255] * 4 + [0] * 4] * 4)
+write("black.png", [[0] * 8] * 4)
+EOP
+"$blemish" synth data --size 64 --train-good 8 --train-defect 4 --test-good 5 --test-defect 4 --quiet
+train=("$blemish" train --data data --backbone resnet18 --weights "$weights" --set size=64 --set hidden=64 --set batch=8
+    --set epochs=1 --threads 1 --quiet --no-eval)
+"${train[@]}" --out m.blemish --roi left.png >out
+cp m.blemish before
+
+echo "refusals"
+refuse 2 "found nothing to do" roi m.blemish
+refuse 2 "found 2 of them, expected one" roi m.blemish --none --mask left.png
+refuse 2 "learn: needs --data" roi m.blemish --learn
+refuse 1 "gone.png" roi m.blemish --mask gone.png
+refuse 1 "found a mask without a pixel that counts" roi m.blemish --mask black.png
+refuse 1 "good training images, expected 8 or more" roi m.blemish --learn --data data/test
+refuse 1 "found a model by tiles" train --data data --backbone resnet18 --weights "$weights" --set size=64 --tiles \
+    --threads 1 --quiet --out t.blemish --roi left.png
+refuse 1 "tiles: found a model with a region of interest" predict m.blemish data/test/good --tiles --threads 1
+cmp m.blemish before || fail "a refusal changed the model"
+
+echo "what is kept"
+info() {
+    "$blemish" info "$1" --json | python3 -c "
+import json, sys
+v = json.load(sys.stdin)
+assert $2, v"
+}
+info m.blemish 'v["header"]["roi"] is True and v["header"]["format_version"] == 2 and v["roi_share"] == 0.5'
+"$blemish" info m.blemish | grep -q "^region of interest  *50.0 % of the image" || fail "$("$blemish" info m.blemish)"
+"$blemish" roi m.blemish --min-area 9 --border 3 >out 2>err
+[ ! -s err ] || fail "rules alone said: $(cat err)"
+info m.blemish 'v["header"]["min_area"] == 9 and v["header"]["border"] == 3 and v["header"]["roi"] is True'
+"$blemish" roi m.blemish --border 0 --min-area 0 --save-mask mask.png --preview seen.png --data data >out
+cmp m.blemish before || fail "rules that were taken back left something"
+[ -s seen.png ] || fail "no preview"
+"$blemish" roi m.blemish --none --out whole.blemish >out 2>err
+grep -q "blemish calibrate" err || fail "nothing was said of the thresholds: $(cat err)"
+info whole.blemish 'v["header"]["roi"] is False and v["header"]["format_version"] == 1 and v["roi_share"] == 1'
+"$blemish" roi whole.blemish --mask mask.png --out again.blemish >out 2>err
+"$blemish" roi m.blemish --mask mask.png --out same.blemish >out 2>err # the region that it has
+cmp same.blemish before || fail "the same region again changed the model"
+"$blemish" roi whole.blemish --learn --data data --quiet >out 2>err # synthetic surfaces have no background
+grep -q "region of interest: all of the image, by 8 good images: " err && grep -q "100.0 %" out || fail "$(cat out err)"
+
+echo "what it does"
+"$blemish" predict m.blemish data/test/*/*.png --pixel-threshold 0 --threads 1 >p.jsonl
+python3 - <<'EOP' || fail "$(head -2 p.jsonl)"
+import json
+for line in open("p.jsonl"):
+    regions = json.loads(line)["regions"]
+    assert [(r["x"], r["y"], r["width"], r["height"], r["area"]) for r in regions] == [(0, 0, 32, 64, 2048)], regions
+    assert (regions[0]["centroid_x"], regions[0]["centroid_y"]) == (15.5, 31.5)
+EOP
+"$blemish" quantize m.blemish --data data --images 2 --threads 1 --quiet --out q.blemish >out
+info q.blemish 'v["roi_share"] == 0.5'
