@@ -220,6 +220,15 @@ static void misuse_is_refused(void **state) {
     assert_int_equal(blemish_session_open(&s, model, &settings), BLEMISH_ERROR_ARGUMENT);
     assert_non_null(strstr(blemish_session_error(s), "tiles: found a model with a region of interest"));
     blemish_session_close(s);
+    BlemishImage image;
+    BlemishResult r;
+    picture_make(&image, W, H, 3, 1);
+    assert_ok(blemish_model_set_roi(model, NULL), blemish_model_error(model));
+    assert_ok(blemish_session_open(&s, model, &settings), blemish_session_error(s));
+    assert_ok(blemish_session_run(s, &image, 1, &r), blemish_session_error(s));
+    assert_ok(blemish_model_set_roi(model, &mask), blemish_model_error(model));
+    assert_int_equal(blemish_session_run(s, &image, 1, &r), BLEMISH_ERROR_ARGUMENT);
+    blemish_session_close(s);
     Model tiled;
     model_make(&tiled, 32, 32);
     tiled.tiles = true;
@@ -228,11 +237,8 @@ static void misuse_is_refused(void **state) {
     assert_null(tiled.roi);
     model_close(&tiled);
     /* A border that leaves nothing of the region. */
-    BlemishImage image;
-    BlemishResult r;
     uint8_t corner[H * W] = {1};
     const BlemishImage top_left = {corner, W, H, W, 1};
-    picture_make(&image, W, H, 3, 1);
     assert_ok(blemish_model_set_roi(model, &top_left), blemish_model_error(model));
     assert_ok(blemish_session_open(&s, model, NULL), blemish_session_error(s));
     assert_ok(blemish_session_run(s, &image, 1, &r), blemish_session_error(s));

@@ -153,16 +153,13 @@ const Command command_roi = {
     .operands_most = 1,
     .description =
         "Keeps in the model file which part of the image counts (the region of interest), how wide a border of each "
-        "image "
-        "is ignored and how small regions are left out. What is not named stays as it is.\n\n"
+        "image is ignored and how small regions are left out. What is not named stays as it is.\n\n"
         "Outside the region of interest the network sees a plain grey and the map is 0: nothing there has a say in the "
         "score. A model that is trained with the region (train --roi) knows its edge; one that gets it afterwards may "
-        "see "
-        "defects along it. Calibrate it again and look at eval before it is used.\n\n"
+        "see defects along it. Calibrate it again and look at eval before it is used.\n\n"
         "A learned region is what changes from one good training image to the next by at least three times as much as "
-        "the rest, "
-        "with what it encloses and a margin of 1/32 of the shorter side. Where the images have no such two parts, the "
-        "whole image counts, and a line says so.\n\n"
+        "the rest, with what it encloses and a margin of 1/32 of the shorter side. Where the images have no such two "
+        "parts, the whole image counts, and a line says so.\n\n"
         "The file is written whole or not at all.",
     .example = "blemish roi screws.blemish --learn --data screws --preview region.png\n"
                "blemish roi screws.blemish --mask region.png --border 8 --min-area 30 --out screws2.blemish",

@@ -180,8 +180,9 @@ static BlemishStatus shape(uint8_t *mask, size_t height, size_t width, Error *e)
     return status;
 }
 
-BlemishStatus roi_from_deviation(const float *deviation, size_t height, size_t width, uint8_t *mask, BlemishRoi *found,
-                                 Error *e) {
+/* From each pixel's deviation, in grey levels. Fills found but for images. */
+static BlemishStatus choose(const float *deviation, size_t height, size_t width, uint8_t *mask, BlemishRoi *found,
+                            Error *e) {
     const size_t pixels = height * width;
     float threshold = 0;
     size_t inside = 0;
@@ -223,7 +224,7 @@ BlemishStatus roi_learn(const Manifest *m, size_t height, size_t width, uint8_t 
     float *deviation = array_new(pixels, sizeof *deviation, e);
     if (planes[0] && planes[1] && deviation &&
         measure(m, good, height, width, planes, deviation, &found->images, progress, progress_user, e) == BLEMISH_OK)
-        roi_from_deviation(deviation, height, width, mask, found, e);
+        choose(deviation, height, width, mask, found, e);
     array_free(planes[0]), array_free(planes[1]), array_free(deviation);
     return e->status;
 }

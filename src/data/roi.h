@@ -8,8 +8,5 @@ enum { ROI_IMAGES_LEAST = 8, ROI_IMAGES_MOST = 200 };
 /* As blemish_roi_learn says; reads at most ROI_IMAGES_MOST of the images, evenly spread. mask (height, width). */
 BlemishStatus roi_learn(const Manifest *manifest, size_t height, size_t width, uint8_t *mask, BlemishRoi *found,
                         BlemishProgressFn progress, void *progress_user, Error *e);
-/* The second half of it: from each pixel's deviation, in grey levels. Fills found but for images. */
-BlemishStatus roi_from_deviation(const float *deviation, size_t height, size_t width, uint8_t *mask, BlemishRoi *found,
-                                 Error *e);
 
 #endif

@@ -46,6 +46,13 @@ static float *floats_new(size_t batch, size_t a, size_t b, size_t c, Error *e) {
     return array_new(n, sizeof(float), e);
 }
 
+/* A tile is a piece of the image at any place. */
+static BlemishStatus check_tiles(const Model *m, Error *e) {
+    if (m->roi == NULL) return BLEMISH_OK;
+    return error_set(e, BLEMISH_ERROR_ARGUMENT,
+                     "tiles: found a model with a region of interest, which is of whole images");
+}
+
 static BlemishStatus open_parts(Session *s, const BlemishSessionSettings *settings, Error *e) {
     const Model *m = s->model;
     const Geometry *g = &m->geometry;
@@ -56,9 +63,7 @@ static BlemishStatus open_parts(Session *s, const BlemishSessionSettings *settin
     if ((s->logits = floats_new(1, g->h, g->w, 1, e)) == NULL) return e->status;
     if ((s->maps = floats_new(s->batch, g->height, g->width, 1, e)) == NULL) return e->status;
     const bool tiles = settings->tiles == BLEMISH_TILES_AUTO ? m->tiles : settings->tiles == BLEMISH_TILES_ON;
-    if (tiles && m->roi)
-        return error_set(e, BLEMISH_ERROR_ARGUMENT,
-                         "tiles: found a model with a region of interest, which is of whole images");
+    if (tiles && check_tiles(m, e)) return e->status;
     return tiles ? tiling_open(&s->tiling, s->batch, g, m->tiles ? m->tile_overlap : TILE_OVERLAP, e) : BLEMISH_OK;
 }
 
@@ -230,6 +235,7 @@ static void judge(const Session *s, BlemishResult *result) {
 BlemishStatus session_run(Session *s, const BlemishImage *images, size_t count, BlemishResult *results, Error *e) {
     if (count < 1 || count > s->batch)
         return error_set(e, BLEMISH_ERROR_ARGUMENT, "count: found %zu images, expected 1 to %zu", count, s->batch);
+    if (s->tiling.on && check_tiles(s->model, e)) return e->status; /* the model may have got it since */
     for (size_t i = 0; i < count; i++)
         if (check_image(&images[i], i, e) || check_border(s, &images[i], i, e)) return e->status;
     int before = engine_enter(s->engine);
