@@ -585,10 +585,10 @@ typedef struct BlemishSynthSettings {
     size_t train_good, train_defect; /* default 60, 20 */
     size_t test_good, test_defect;   /* default 30, 30 */
     uint64_t seed;                   /* default 1; also chooses the surface */
-    uint64_t families; /* a bit set as in BlemishSurfaceSettings; default 0: one of four plain surfaces instead */
-    size_t programs;   /* of those families, each a data set; default 1 */
-    size_t defect_size;              /* about how long defects are, pixels, up to the image's shorter side; default 0:
-                                      * in proportion to the image, each type its own way; 0 with families */
+    uint64_t families;  /* a bit set as in BlemishSurfaceSettings; default 0: one of four plain surfaces instead */
+    size_t programs;    /* of those families, each a data set; default 1 */
+    size_t defect_size; /* about how long defects are, pixels, up to the image's shorter side; default 0:
+                         * in proportion to the image, each type its own way; 0 with families */
     BlemishProgressFn progress;
     void *progress_user;
 } BlemishSynthSettings;
@@ -613,10 +613,10 @@ BLEMISH_API void blemish_surface_defaults(BlemishSurfaceSettings *settings);
 /* The index-th family ("brushed") and kind of defect ("crack"); NULL past the end. */
 BLEMISH_API const char *blemish_surface_family(size_t index);
 BLEMISH_API const char *blemish_surface_defect(size_t index);
-/* Paints `count` pictures into rgb (count, height, width, 3): sample samples[i] of program programs[i], defects[i] being
- * the index of a kind of defect or negative for none. masks (count, height, width) becomes 255 exactly where a colour
- * differs by 4 levels or more from the same sample without its defect, else 0; it is never empty with a defect. defects
- * may be NULL (none), masks too; settings may be NULL. ARGUMENT, MEMORY. */
+/* Paints `count` pictures into rgb (count, height, width, 3): sample samples[i] of program programs[i], defects[i]
+ * being the index of a kind of defect or negative for none. masks (count, height, width) becomes 255 exactly where a
+ * colour differs by 4 levels or more from the same sample without its defect, else 0; it is never empty with a defect.
+ * defects may be NULL (none), masks too; settings may be NULL. ARGUMENT, MEMORY. */
 BLEMISH_API BlemishStatus blemish_surface_images(const BlemishSurfaceSettings *settings, size_t count,
                                                  const uint64_t *programs, const uint64_t *samples,
                                                  const int32_t *defects, uint8_t *rgb, uint8_t *masks, char *error);
