@@ -22,7 +22,8 @@ class Image(ctypes.Structure):
 
 
 class Settings(ctypes.Structure):
-    _fields_ = [("threads", ctypes.c_int), ("precision", ctypes.c_int), ("batch", ctypes.c_size_t)]
+    _fields_ = [("threads", ctypes.c_int), ("precision", ctypes.c_int), ("batch", ctypes.c_size_t),
+                ("tiles", ctypes.c_int)]
 
 
 class Result(ctypes.Structure):

@@ -53,11 +53,11 @@ int main(void) {
     static double resampled[4 * 1000];
     const Bootstrap bootstrap = {0.95, 1000, 0};
     for (int i = 0; i < 2 * PIXELS; i++) noise[i] = random_normal(&random);
-    if (pixel_ranking_open(&r, MAPS, SIDE, SIDE, &e)) return puts(e.text), 1;
+    if (pixel_ranking_open(&r, MAPS, (size_t)MAPS * SIDE * SIDE, (size_t)SIDE * SIDE, &e)) return puts(e.text), 1;
     for (size_t i = 0; i < MAPS; i++) {
         make_map(&random, noise, i, map, mask);
         clock_start(&metrics);
-        if (pixel_ranking_add(&r, map, i % 2 ? mask : NULL, &e)) return puts(e.text), 1;
+        if (pixel_ranking_add(&r, map, i % 2 ? mask : NULL, SIDE, SIDE, &e)) return puts(e.text), 1;
         clock_stop(&metrics);
     }
     clock_start(&intervals);

@@ -317,6 +317,56 @@ static void switches_are_kept_in_the_model(void **state) {
     blemish_dataset_close(d);
 }
 
+typedef struct Tiled {
+    size_t count;
+    float scores[IMAGES];
+    uint8_t labels[IMAGES];
+} Tiled;
+
+static int see_tiled(void *user, const BlemishEvaluated *v) {
+    Tiled *t = user;
+    assert_true(v->result.map_width == 48 && v->result.map_height == 40); /* the image's */
+    t->scores[t->count] = v->result.score;
+    t->labels[t->count++] = v->sample.label == BLEMISH_LABEL_DEFECT;
+    return 0;
+}
+
+/* A model that was trained by tiles is judged, calibrated and quantised by tiles, from its file too. */
+static void tiles_follow_the_model(void **state) {
+    (void)state;
+    static const Pair pairs[] = {{"data.tiles", "1"}, {"tile_overlap", "0.5"}};
+    char path[PATH_SIZE];
+    BlemishDataset *d = data_new(GOOD, DEFECTS);
+    BlemishModel *trained = train_with(d, pairs, 2), *m;
+    assert_ok(blemish_model_save(trained, path_in(path, folder, "tiled.blemish")), blemish_model_error(trained));
+    blemish_model_close(trained);
+    assert_ok(blemish_model_open(&m, path), blemish_model_error(m));
+    for (int quantised = 0; quantised <= 1; quantised++) {
+        const BlemishModelInfo info = blemish_model_info(m);
+        assert_true(info.tiles == 1 && info.tile_overlap == 0.5f);
+        Tiled seen = {0};
+        BlemishMetrics metrics;
+        BlemishSession *s;
+        assert_ok(blemish_session_open(&s, m, NULL), blemish_session_error(s));
+        assert_ok(blemish_evaluate(s, d, BLEMISH_SPLIT_TRAIN, &metrics, see_tiled, &seen, NULL, NULL),
+                  blemish_session_error(s));
+        assert_int_equal(seen.count, IMAGES);
+        if (!quantised) assert_best(seen.scores, seen.labels, seen.count, info.threshold);
+        blemish_session_close(s);
+        BlemishCalibrateSettings settings;
+        BlemishCalibration c;
+        blemish_calibrate_defaults(&settings);
+        settings.split = BLEMISH_SPLIT_TRAIN;
+        settings.verdict = "score";
+        assert_ok(blemish_calibrate(m, d, &settings, &c), blemish_model_error(m));
+        assert_best(seen.scores, seen.labels, seen.count, c.threshold);
+        assert_true(fabs((double)c.pixel_threshold - metrics.pixel_best_f1_threshold) < 1e-7);
+        if (!quantised) assert_ok(blemish_model_quantise(m, d, NULL), blemish_model_error(m));
+    }
+    blemish_model_close(m);
+    blemish_dataset_close(d);
+}
+
 static void refuse(const BlemishDataset *d, const BlemishRecipe *r, const BlemishTrainSettings *s, BlemishStatus status,
                    const char *part) {
     BlemishModel *m;
@@ -382,9 +432,13 @@ static void what_cannot_be_trained_is_named(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(supervised_models_separate_best),   cmocka_unit_test(unsupervised_models_accept_their_images),
-        cmocka_unit_test(the_same_seed_gives_the_same_file), cmocka_unit_test(noise_is_where_the_recipe_says),
-        cmocka_unit_test(switches_are_kept_in_the_model),    cmocka_unit_test(what_cannot_be_trained_is_named),
+        cmocka_unit_test(supervised_models_separate_best),
+        cmocka_unit_test(unsupervised_models_accept_their_images),
+        cmocka_unit_test(the_same_seed_gives_the_same_file),
+        cmocka_unit_test(noise_is_where_the_recipe_says),
+        cmocka_unit_test(switches_are_kept_in_the_model),
+        cmocka_unit_test(what_cannot_be_trained_is_named),
+        cmocka_unit_test(tiles_follow_the_model),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);
 }

@@ -97,8 +97,8 @@ static bool shows(const Bench *b, const Examples *x, size_t place, const Sample 
     write_turned(sample->path, path_in(path, folder, "turned.png"), turns);
     if (sample->mask_path) write_turned(sample->mask_path, path_in(mask, folder, "turned-mask.png"), turns);
     Features f;
-    const FeatureSettings settings = {.cache_mb = 1};
-    const FeatureSource source = {path, view};
+    const FeatureSettings settings = {.cache_mb = 1, .bf16 = b->recipe.bf16 != 0};
+    const FeatureSource source = {.path = path, .view = view};
     assert_ok(features_open(&f, b->engine, &trunk, &b->g, &source, 1, &settings, &e), e.text);
     const size_t size = f.size2 + f.size3;
     float *got = malloc(size * sizeof *got), *want = malloc(size * sizeof *want);
@@ -178,7 +178,7 @@ static void renewed_entries_are_the_kept_ones(void **state) {
         for (; n < BATCH && first + n < kept.views.count; n++) {
             const size_t image = views_image(&kept.views, first + n);
             Augmentation view = kept.views.list[first + n];
-            sources[n] = (FeatureSource){samples[image]->path, view};
+            sources[n] = (FeatureSource){.path = samples[image]->path, .view = view};
             if (image < GOOD) continue;
             const size_t target = first + n - kept.views.first;
             assert_ok(targets_renew(&live.targets, n, image - GOOD, &view, &e), e.text);

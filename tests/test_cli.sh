@@ -149,6 +149,18 @@ expect 0 synth again --quiet --size 64x80 --train-good 6 --train-defect 4 --test
 [ ! -s err ] || fail "synth --quiet: $(cat err)"
 diff -r data again || fail "synth: the same seed gives other images"
 
+expect 0 synth materials --size 32 --surface wood,screw --programs 3 --train-good 1 --train-defect 1 --test-good 1 \
+    --test-defect 2 --quiet
+[ "$(ls materials | tr '\n' ' ')" = "0000-wood 0001-screw 0002-wood " ] || fail "synth --programs: $(ls materials)"
+expect 0 synth --contact-sheet sheet.png --surface gear,mixture --size 16
+[ -s sheet.png ] || fail "synth --contact-sheet wrote nothing"
+refuse 2 "DIR: found nothing" synth
+refuse 2 "d: not made with --contact-sheet" synth d --contact-sheet sheet.png
+refuse 2 "--surface: found 'wod'" synth d --surface wood,wod
+refuse 2 "--surface: found ''" synth d --surface wood,
+refuse 1 "programs: found 2 without families" synth d --programs 2
+[ ! -e d ] || fail "synth: a refused request made a folder"
+
 # The first signal waits for the image at work, which takes seconds at this size; the second one does not.
 "$blemish" synth large --size 4096 --quiet 2>err &
 sleep 1

@@ -122,9 +122,9 @@ static void test_pixels(void **state) {
         for (size_t i = 0; i < c.n; i++) {
             c.scores[i] = (float)random_below(&r, levels) / (float)levels + (c.labels[i] ? 0.4f : 0);
         }
-        assert_int_equal(pixel_ranking_open(&ranking, MAPS, SIDE, SIDE, &e), BLEMISH_OK);
-        assert_int_equal(pixel_ranking_add(&ranking, c.scores, c.labels, &e), BLEMISH_OK);
-        assert_int_equal(pixel_ranking_add(&ranking, c.scores + PIXELS, NULL, &e), BLEMISH_OK);
+        assert_int_equal(pixel_ranking_open(&ranking, MAPS, MAPS * PIXELS, PIXELS, &e), BLEMISH_OK);
+        assert_int_equal(pixel_ranking_add(&ranking, c.scores, c.labels, SIDE, SIDE, &e), BLEMISH_OK);
+        assert_int_equal(pixel_ranking_add(&ranking, c.scores + PIXELS, NULL, SIDE, SIDE, &e), BLEMISH_OK);
         pixel_ranking_metrics(&ranking);
         assert_int_equal(curve_pixels(&curve, &ranking, &e), BLEMISH_OK);
         check(&c, &curve);

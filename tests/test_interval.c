@@ -184,9 +184,9 @@ static void make_maps(Random *r, int levels, float maps[MAPS][P], uint8_t masks[
 
 static void open_maps(PixelRanking *r, float maps[MAPS][P], uint8_t masks[MAPS][P]) {
     Error e = {0};
-    if (pixel_ranking_open(r, MAPS, H, W, &e)) fail_msg("%s", e.text);
+    if (pixel_ranking_open(r, MAPS, MAPS * P, P, &e)) fail_msg("%s", e.text);
     for (size_t m = 0; m < MAPS; m++)
-        if (pixel_ranking_add(r, maps[m], m % 2 ? masks[m] : NULL, &e)) fail_msg("%s", e.text);
+        if (pixel_ranking_add(r, maps[m], m % 2 ? masks[m] : NULL, H, W, &e)) fail_msg("%s", e.text);
 }
 
 static BlemishStatus pixel_intervals(const Bootstrap *b, const PixelHistograms *h, const PixelMetrics *exact,
@@ -268,13 +268,13 @@ static void bins_are_close_to_exact(void **state) {
     /* No maps, and maps without a defect. */
     PixelIntervals found;
     const Bootstrap b = {0.95, 100, 0};
-    assert_int_equal(pixel_ranking_open(&r, 0, H, W, &e), BLEMISH_OK);
+    assert_int_equal(pixel_ranking_open(&r, 0, 0, P, &e), BLEMISH_OK);
     assert_int_equal(pixel_histograms_open(&h, &r, &e), BLEMISH_OK);
     assert_int_equal(pixel_intervals(&b, &h, &exact, &found, &e), BLEMISH_OK);
     assert_true(isnan(found.aupro.low));
     pixel_ranking_close(&r);
-    assert_int_equal(pixel_ranking_open(&r, 1, H, W, &e), BLEMISH_OK);
-    assert_int_equal(pixel_ranking_add(&r, maps[0], NULL, &e), BLEMISH_OK);
+    assert_int_equal(pixel_ranking_open(&r, 1, P, P, &e), BLEMISH_OK);
+    assert_int_equal(pixel_ranking_add(&r, maps[0], NULL, H, W, &e), BLEMISH_OK);
     assert_int_equal(pixel_histograms_open(&h, &r, &e), BLEMISH_OK);
     assert_int_equal(pixel_intervals(&b, &h, &exact, &found, &e), BLEMISH_OK);
     assert_true(isnan(found.p_auroc.low));

@@ -129,7 +129,7 @@ static void check_cls_scatter(const Kernels *k, Random *r, size_t w) {
                     sum_add(&want[p * CLS_CHANNELS + c], (double)mix[tap * CLS_CHANNELS + c]);
             }
         }
-    k->cls_gather(d, h, w, y, x, gathered);
+    k->cls_gather(d, sizeof *d, h, w, y, x, gathered);
     k->cls_scatter(mix, h, w, y, x, c0, count, d);
     assert_sums("cls_gather", gathered, want_gathered, CLS_TAPS * CLS_CHANNELS);
     assert_sums("cls_scatter", d, want, n);

@@ -86,6 +86,38 @@ static void regions_equal_flood_fill(void **state) {
     regions_close(&found);
 }
 
+/* Rows that are left out hold what would be a region if they were looked at. */
+static void a_resized_map_has_the_same_regions(void **state) {
+    (void)state;
+    enum { MOST = 70 };
+    Error e = {0};
+    Regions found = {0}, want = {0};
+    Random r = random_new(6, 0);
+    float map[MOST * MOST], whole[MOST * MOST], large[MOST * MOST];
+    size_t none = 0;
+    for (int round = 0; round < 2000; round++) {
+        const size_t mh = 1 + random_below(&r, MOST), mw = 1 + random_below(&r, MOST);
+        const size_t h = 1 + random_below(&r, MOST), w = 1 + random_below(&r, MOST);
+        for (size_t i = 0; i < mh * mw; i++) map[i] = 0.4f * random_float(&r);
+        for (size_t i = random_below(&r, 4); i > 0; i--) map[random_below(&r, (uint32_t)(mh * mw))] = 0.9f;
+        for (size_t i = 0; i < h * w; i++) large[i] = 1;
+        const float threshold = round % 3 ? 0.5f : 0.9f; /* the second is reached only where a peak is hit */
+        plane_resize_bilinear(map, mh, mw, whole, h, w);
+        assert_int_equal(regions_find(&want, whole, h, w, threshold, &e), BLEMISH_OK);
+        assert_int_equal(regions_find_resized(&found, map, mh, mw, large, h, w, threshold, &e), BLEMISH_OK);
+        assert_int_equal(found.count, want.count);
+        for (size_t i = 0; i < found.count; i++) {
+            const BlemishRegion *a = &found.list[i], *b = &want.list[i];
+            assert_true(a->x == b->x && a->y == b->y && a->width == b->width && a->height == b->height);
+            assert_true(a->area == b->area && a->peak == b->peak);
+        }
+        none += found.count == 0;
+    }
+    assert_true(none > 200 && none < 1800);
+    regions_close(&found);
+    regions_close(&want);
+}
+
 static void shapes_that_mislead(void **state) {
     (void)state;
     enum { H = 33, W = 29 };
@@ -143,6 +175,7 @@ static void hopeless_sizes_are_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(regions_equal_flood_fill),
+        cmocka_unit_test(a_resized_map_has_the_same_regions),
         cmocka_unit_test(shapes_that_mislead),
         cmocka_unit_test(hopeless_sizes_are_refused),
     };

@@ -46,7 +46,8 @@ static BlemishSynthSettings small(uint64_t seed, size_t width, size_t height) {
                                   .train_defect = 5,
                                   .test_good = 1,
                                   .test_defect = 6,
-                                  .seed = seed};
+                                  .seed = seed,
+                                  .programs = 1};
 }
 
 static void make(const char *name, BlemishSynthSettings settings, Manifest *m) {
@@ -146,7 +147,7 @@ static void surfaces_are_textured(void **state) {
     for (uint64_t seed = 0; seed < 8; seed++) {
         char name[16];
         snprintf(name, sizeof name, "%d", (int)seed);
-        BlemishSynthSettings s = {.width = 96, .height = 80, .train_good = 3, .seed = seed};
+        BlemishSynthSettings s = {.width = 96, .height = 80, .train_good = 3, .seed = seed, .programs = 1};
         Error e = {0};
         assert_int_equal(synth_write(at(name), &s, &e), BLEMISH_OK);
         BlemishImage image[3];

@@ -118,6 +118,7 @@ static void folded_weights_come_back(void **state) {
     }
     memory_sort(m);
     assert_int_equal(trunk_load_folded(&loaded, "resnet50", &m->file, &e), BLEMISH_OK);
+    assert_int_equal(trunk_fetch(&loaded, &e), BLEMISH_OK);
     assert_same_trunk(&trunk, &loaded);
     trunk_close(&loaded);
     /* Not this network's: refused, nothing left to close. */

@@ -77,11 +77,16 @@ typedef struct BlemishModelInfo {
     size_t map_height, map_width; /* map logits (feature resolution), pixels */
     float threshold;              /* score at and above which an image is a defect; in [0, 1] */
     float pixel_threshold;        /* map value at and above which a pixel is part of a region; in [0, 1] */
+    int tiles;                    /* 1: images are judged by tiles of the input's size, see BlemishTiles */
+    float tile_overlap;           /* part of a tile's side that neighbours share at least; 0 without tiles */
     const char *header_json;      /* the whole header: recipe, metrics, data fingerprint, program version; valid until
                                    * the next blemish_model_set_* of the model or its close */
 } BlemishModelInfo;
 
-/* Opens a model file (docs/model-file.md). The weights are copied, the file is not kept open. */
+/* Opens a model file (docs/model-file.md). The heads are copied; the file stays open until the model's close, and the
+ * backbone is read from it by each session's opening, a session's first run of fewer images than its batch,
+ * blemish_model_save and blemish_model_quantise. It may be replaced or deleted meanwhile; once it was written to in
+ * place, these fail with BLEMISH_ERROR_IO. */
 BLEMISH_API BlemishStatus blemish_model_open(BlemishModel **out, const char *path);
 /* A model with untrained heads for an input of height x width (32 or more each). weights is a torchvision .pth, a
  * .safetensors file or NULL; with NULL every parameter, the backbone's too, has its test value (a function of its
@@ -109,10 +114,20 @@ typedef enum BlemishPrecision {
     BLEMISH_PRECISION_INT8 = 3  /* of a quantised model */
 } BlemishPrecision;
 
+/* By tiles: an image is not resized to the network's input but covered by overlapping tiles of that size, at its own
+ * resolution. Its map is their maps, blended, its score the largest of theirs (docs/tiles.md). Thresholds are of the
+ * way that the model says; the other way shows the network another scale than it learned. */
+typedef enum BlemishTiles {
+    BLEMISH_TILES_AUTO = 0, /* as the model says */
+    BLEMISH_TILES_OFF = 1,
+    BLEMISH_TILES_ON = 2
+} BlemishTiles;
+
 typedef struct BlemishSessionSettings {
     int threads;                /* 1 to 1024; default 0 = one per core that affinity and CPU quota allow */
     BlemishPrecision precision; /* default BLEMISH_PRECISION_AUTO */
-    size_t batch;               /* most images run at once, 1 to 1024; default 1 */
+    size_t batch;               /* most images, or tiles of one, run at once, 1 to 1024; default 1 */
+    BlemishTiles tiles;         /* default BLEMISH_TILES_AUTO */
 } BlemishSessionSettings;
 
 BLEMISH_API void blemish_session_defaults(BlemishSessionSettings *settings);
@@ -136,7 +151,7 @@ typedef struct BlemishResult {
     float map_max;                    /* largest value of the map */
     const float *map;                 /* anomaly map in [0, 1], map_height x map_width, row-major: the logits,
                                        * resized to the input's size and blurred, through the sigmoid */
-    size_t map_width, map_height;     /* the network's input size */
+    size_t map_width, map_height;     /* the network's input size; by tiles the image's */
     size_t image_width, image_height; /* the given image's size */
 } BlemishResult;
 
@@ -408,7 +423,7 @@ typedef struct BlemishMetrics {
 typedef struct BlemishEvaluated {
     BlemishSample sample;
     BlemishImage image;
-    const uint8_t *mask; /* 0 or 1 at the network's input size, NULL without a mask or where it is too small to show */
+    const uint8_t *mask; /* 0 or 1 at the map's size, NULL without a mask or where it is too small to show */
     double defect_area;  /* part of the image that the mask marks, at the mask's own size; NaN without a mask */
     BlemishResult result;
 } BlemishEvaluated;
@@ -417,7 +432,8 @@ typedef int (*BlemishEvaluatedFn)(void *user, const BlemishEvaluated *evaluated)
 /* Runs the session over one split of the data set. `each` and `progress` may be NULL; a non-zero return of either
  * stops with BLEMISH_ERROR_INTERRUPTED. Images of unknown label count in no metric. Errors are the session's;
  * after one, *metrics is not to be used. Where the split has masks, all maps' values are kept until the end: 4 bytes
- * for each pixel of the network's input and image, about 12 more for each defective one. */
+ * for each pixel of the network's input and image, about 12 more for each defective one. Larger maps than a million
+ * pixels, which tiles can make, count in pixel metrics by the largest value of each small square (docs/metrics.md). */
 BLEMISH_API BlemishStatus blemish_evaluate(BlemishSession *session, const BlemishDataset *dataset, BlemishSplit split,
                                            BlemishMetrics *metrics, BlemishEvaluatedFn each, void *each_user,
                                            BlemishProgressFn progress, void *progress_user);
@@ -629,13 +645,44 @@ typedef struct BlemishSynthSettings {
     size_t train_good, train_defect; /* default 60, 20 */
     size_t test_good, test_defect;   /* default 30, 30 */
     uint64_t seed;                   /* default 1; also chooses the surface */
+    uint64_t families; /* a bit set as in BlemishSurfaceSettings; default 0: one of four plain surfaces instead */
+    size_t programs;   /* of those families, each a data set; default 1 */
+    size_t defect_size;              /* about how long defects are, pixels, up to the image's shorter side; default 0:
+                                      * in proportion to the image, each type its own way; 0 with families */
     BlemishProgressFn progress;
     void *progress_user;
 } BlemishSynthSettings;
 BLEMISH_API void blemish_synth_defaults(BlemishSynthSettings *settings);
 /* Writes surfaces with and without defects, in the MVTec AD layout with masks plus defects for training, as PNG
- * files under dir (created; refused if it holds anything). Deterministic by seed. */
+ * files under dir (created; refused if it holds anything); more than one program, each in a folder of its own with its
+ * number and family as a name. Deterministic by seed. */
 BLEMISH_API BlemishStatus blemish_synth(const char *dir, const BlemishSynthSettings *settings, char *error);
+
+/* Surfaces without files (docs/surfaces.md). A family is a kind of surface, a program one material of it: a draw of the
+ * family's continuous parameters, colours and light by (seed, program). A sample is one photograph of a program's
+ * material, another patch for each number; an object is seen in another pose. Every picture is a function of the
+ * settings and its three numbers: it does not depend on other pictures, on threads or on the processor. */
+typedef struct BlemishSurfaceSettings {
+    uint64_t seed;        /* default 1 */
+    size_t width, height; /* 1 to 8192 pixels; default 128 x 128 */
+    uint64_t families;    /* bit i enables family i; programs take turns over the enabled ones; default 0: all */
+    float nuisance;       /* 0 to 1: how much light, colour, pose and sharpness vary from sample to sample; default 1 */
+    int threads;          /* as in BlemishSessionSettings; default 0 */
+} BlemishSurfaceSettings;
+BLEMISH_API void blemish_surface_defaults(BlemishSurfaceSettings *settings);
+/* The index-th family ("brushed") and kind of defect ("crack"); NULL past the end. */
+BLEMISH_API const char *blemish_surface_family(size_t index);
+BLEMISH_API const char *blemish_surface_defect(size_t index);
+/* Paints `count` pictures into rgb (count, height, width, 3): sample samples[i] of program programs[i], defects[i] being
+ * the index of a kind of defect or negative for none. masks (count, height, width) becomes 255 exactly where a colour
+ * differs by 4 levels or more from the same sample without its defect, else 0; it is never empty with a defect. defects
+ * may be NULL (none), masks too; settings may be NULL. ARGUMENT, MEMORY. */
+BLEMISH_API BlemishStatus blemish_surface_images(const BlemishSurfaceSettings *settings, size_t count,
+                                                 const uint64_t *programs, const uint64_t *samples,
+                                                 const int32_t *defects, uint8_t *rgb, uint8_t *masks, char *error);
+/* Writes a labelled picture of the enabled families, tiles of width x height (at most 1024 pixels): two samples of one
+ * program, two other programs, and defects outlined in red. JPEG where path ends in ".jpg", else PNG. */
+BLEMISH_API BlemishStatus blemish_surface_sheet(const BlemishSurfaceSettings *settings, const char *path, char *error);
 
 /* ---- backbone weights ------------------------------------------------------------------------------------ */
 

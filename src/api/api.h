@@ -6,6 +6,7 @@
 #define BLEMISH_API_INTERNAL_H
 
 #include "data/data.h"
+#include "data/surfaces.h"
 #include "infer/infer.h"
 #include "metric/curve.h"
 #include "net/model.h"
@@ -61,17 +62,30 @@ BlemishStatus check_resampling(double confidence, size_t resamples, Error *e);
 typedef struct Judged {
     const Sample *sample;
     BlemishImage image;
-    uint8_t *mask;      /* 0 or 1 at the network's input size; NULL without a mask, or with an empty one */
+    uint8_t *mask;      /* 0 or 1 at the map's size; NULL without a mask, or with an empty one */
     double defect_area; /* part of the mask that is 1, at the mask's own size; NaN without one, or with an empty one */
     BlemishResult result;
     double seconds; /* decode to result */
+    /* What pixel metrics are of: map and mask, or where these have more than PIXELS_JUDGED pixels the largest values of
+     * squares of `square` pixels a side. */
+    size_t height, width, square;
+    const float *map;
+    const uint8_t *map_mask;
 } Judged;
+#define PIXELS_JUDGED ((size_t)1 << 20)
 typedef BlemishStatus (*JudgedFn)(void *user, const Judged *judged, Error *e);
 
 /* Runs the session over one split in its order, one image at a time, and hands each to `each`; progress may be
  * NULL. */
 BlemishStatus judge_split(Session *session, const Manifest *manifest, BlemishSplit split, JudgedFn each, void *user,
                           BlemishProgressFn progress, void *progress_user, Error *e);
+/* Adds how many pixels pixel metrics of the split's images with a known label have: of all together and of the
+ * largest. By tiles the headers of all images are read. */
+typedef struct Extent {
+    size_t total, most;
+} Extent;
+BlemishStatus judge_extent(const Geometry *g, bool tiles, const Manifest *manifest, BlemishSplit split, Extent *extent,
+                           Error *e);
 /* Images of one split with a known label. */
 size_t count_labelled(const Manifest *manifest, BlemishSplit split, BlemishLabel label);
 

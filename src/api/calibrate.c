@@ -18,7 +18,6 @@ typedef struct Wanted {
 } Wanted;
 
 typedef struct Collected {
-    const Geometry *geometry;
     size_t count, good, defects, masks;
     float *scores, *peaks; /* of the network, of the map */
     float *shown;          /* the lowest peak of a marked region; of other images the map's */
@@ -91,11 +90,11 @@ static BlemishStatus check(const BlemishCalibrateSettings *s, size_t good, size_
 /* The lowest of the largest values in each region of the mask. */
 static BlemishStatus lowest_peak(Collected *c, const Judged *j, float *lowest, Error *e) {
     uint32_t found;
-    const size_t pixels = c->geometry->height * c->geometry->width;
-    if (mask_components(j->mask, c->geometry->height, c->geometry->width, c->numbers, &found, e)) return e->status;
+    const size_t pixels = j->height * j->width;
+    if (mask_components(j->map_mask, j->height, j->width, c->numbers, &found, e)) return e->status;
     float *peaks = array_new((size_t)found + 1, sizeof *peaks, e);
     if (peaks == NULL) return e->status;
-    for (size_t i = 0; i < pixels; i++) peaks[c->numbers[i]] = fmaxf(peaks[c->numbers[i]], j->result.map[i]);
+    for (size_t i = 0; i < pixels; i++) peaks[c->numbers[i]] = fmaxf(peaks[c->numbers[i]], j->map[i]);
     *lowest = 1;
     for (uint32_t k = 1; k <= found; k++) *lowest = fminf(*lowest, peaks[k]);
     array_free(peaks);
@@ -115,7 +114,7 @@ static BlemishStatus collect(void *user, const Judged *j, Error *e) {
     if (j->mask && lowest_peak(c, j, &c->shown[c->count], e)) return e->status;
     c->count++;
     return c->with_pixels && (j->mask || label == BLEMISH_LABEL_GOOD)
-               ? pixel_ranking_add(&c->pixels, j->result.map, j->mask, e)
+               ? pixel_ranking_add(&c->pixels, j->map, j->map_mask, j->height, j->width, e)
                : BLEMISH_OK;
 }
 
@@ -145,7 +144,7 @@ static BlemishStatus judge_all(Collected *c, const Model *model, const Manifest 
 static BlemishStatus collected_open(Collected *c, const Model *model, const Manifest *m, int split, bool pixels,
                                     Error *e) {
     const size_t n = count_images(m, split, BLEMISH_LABEL_GOOD) + count_images(m, split, BLEMISH_LABEL_DEFECT);
-    c->geometry = &model->geometry;
+    Extent extent = {0};
     for (size_t i = 0; i < m->count && pixels; i++)
         c->with_pixels |= m->samples[i].mask_path != NULL && (split < 0 || m->samples[i].split == (BlemishSplit)split);
     if (n == 0) return error_set(e, BLEMISH_ERROR_ARGUMENT, "data set: found no image with a label to calibrate on");
@@ -153,9 +152,12 @@ static BlemishStatus collected_open(Collected *c, const Model *model, const Mani
     c->peaks = array_new(n, sizeof *c->peaks, e);
     c->shown = array_new(n, sizeof *c->shown, e);
     c->labels = array_new(n, sizeof *c->labels, e);
-    c->numbers = array_new(c->geometry->height * c->geometry->width, sizeof *c->numbers, e);
-    if (!c->scores || !c->peaks || !c->shown || !c->labels || !c->numbers) return e->status;
-    return c->with_pixels ? pixel_ranking_open(&c->pixels, n, c->geometry->height, c->geometry->width, e) : BLEMISH_OK;
+    if (!c->scores || !c->peaks || !c->shown || !c->labels) return e->status;
+    for (int i = BLEMISH_SPLIT_TRAIN; i <= BLEMISH_SPLIT_TEST; i++)
+        if ((split < 0 || split == i) && judge_extent(&model->geometry, model->tiles, m, (BlemishSplit)i, &extent, e))
+            return e->status;
+    if ((c->numbers = array_new(extent.most, sizeof *c->numbers, e)) == NULL) return e->status;
+    return c->with_pixels ? pixel_ranking_open(&c->pixels, n, extent.total, extent.most, e) : BLEMISH_OK;
 }
 
 static void collected_close(Collected *c) {

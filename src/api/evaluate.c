@@ -29,7 +29,7 @@ static BlemishStatus collect(void *user, const Judged *j, Error *e) {
         c->masks += j->mask != NULL;
         /* A defect that nobody marked says nothing of single pixels. */
         if (c->with_pixels && (j->mask || s->label == BLEMISH_LABEL_GOOD) &&
-            pixel_ranking_add(&c->pixels, j->result.map, j->mask, e))
+            pixel_ranking_add(&c->pixels, j->map, j->map_mask, j->height, j->width, e))
             return e->status;
     }
     BlemishEvaluated evaluated = {
@@ -139,8 +139,9 @@ static BlemishStatus draw_curves(const Collected *c, Curve curves[BLEMISH_CURVES
     return c->masks ? curve_pixels(&curves[BLEMISH_CURVE_PIXELS], &c->pixels, e) : BLEMISH_OK;
 }
 
-static BlemishStatus collected_open(Collected *c, const Manifest *manifest, BlemishSplit split, const Geometry *g,
+static BlemishStatus collected_open(Collected *c, const Manifest *manifest, BlemishSplit split, const Session *session,
                                     Error *e) {
+    Extent extent = {0};
     size_t known =
         count_labelled(manifest, split, BLEMISH_LABEL_GOOD) + count_labelled(manifest, split, BLEMISH_LABEL_DEFECT);
     if (known == 0)
@@ -154,7 +155,9 @@ static BlemishStatus collected_open(Collected *c, const Manifest *manifest, Blem
     c->peaks = array_new(known, sizeof *c->peaks, e);
     c->labels = array_new(known, sizeof *c->labels, e);
     if (!c->scores || !c->peaks || !c->labels) return e->status;
-    return c->with_pixels ? pixel_ranking_open(&c->pixels, known, g->height, g->width, e) : BLEMISH_OK;
+    if (!c->with_pixels) return BLEMISH_OK;
+    if (judge_extent(&session->model->geometry, session->tiling.on, manifest, split, &extent, e)) return e->status;
+    return pixel_ranking_open(&c->pixels, known, extent.total, extent.most, e);
 }
 
 static void collected_close(Collected *c) {
@@ -184,12 +187,11 @@ static BlemishStatus evaluate(BlemishSession *session, const BlemishDataset *dat
     if (dataset == NULL || !dataset->open)
         return error_set(e, BLEMISH_ERROR_ARGUMENT, "data set: found none, or one that failed to open");
     if (intervals && check_resampling(intervals->confidence, intervals->resamples, e)) return e->status;
-    const Geometry *g = &session->session.model->geometry;
     for (int i = 0; i < BLEMISH_CURVES; i++) curve_close(&session->curves[i]);
     array_free(session->pixels_resampled);
     session->pixels_resampled = NULL;
     session->pixel_resamples = 0;
-    BlemishStatus status = collected_open(c, &dataset->manifest, split, g, e);
+    BlemishStatus status = collected_open(c, &dataset->manifest, split, &session->session, e);
     if (status == BLEMISH_OK)
         status = judge_split(&session->session, &dataset->manifest, split, collect, c, progress, progress_user, e);
     if (status == BLEMISH_OK) status = compute(c, metrics, intervals, session, e);

@@ -63,6 +63,8 @@ BLEMISH_API BlemishModelInfo blemish_model_info(const BlemishModel *m) {
                               .map_width = model->geometry.w,
                               .threshold = model->threshold,
                               .pixel_threshold = model->pixel_threshold,
+                              .tiles = model->tiles,
+                              .tile_overlap = model->tile_overlap,
                               .header_json = model->header_json};
 }
 

@@ -12,6 +12,7 @@ typedef struct Quantisation {
     Model *model;
     const Manifest *manifest;
     const BlemishQuantiseSettings *settings;
+    uint8_t *scratch; /* (height, width, 3): a tile that reaches beyond its image */
     Range ranges[TRUNK_CONVS_MAX];
 } Quantisation;
 
@@ -24,6 +25,15 @@ static BlemishStatus report(const BlemishQuantiseSettings *s, size_t done, size_
     const BlemishProgress p = {.stage = "calibrate", .done = done, .total = total, .loss = NAN, .seconds_left = -1};
     if (s->progress == NULL || s->progress(s->progress_user, &p) == 0) return BLEMISH_OK;
     return error_set(e, BLEMISH_ERROR_INTERRUPTED, "stopped while calibrating");
+}
+
+/* One tile of an image, each time another. */
+static BlemishImage tile_of(const Model *m, const BlemishImage *image, size_t turn, uint8_t *scratch) {
+    const Geometry *g = &m->geometry;
+    const TileGrid grid = tile_grid(image->height, image->width, g->height, g->width, m->tile_overlap);
+    size_t y, x;
+    tile_place(&grid, turn % grid.count, &y, &x);
+    return image_window(image, y, x, g->height, g->width, scratch);
 }
 
 /* The training images, every k-th of them where there are more than wanted. */
@@ -41,7 +51,8 @@ static BlemishStatus run_images(Quantisation *c, Backbone *backbone, Error *e) {
         seen++;
         if (seen * wanted / total == (seen - 1) * wanted / total) continue;
         if (report(c->settings, done++, wanted, e) || image_decode(&image, s->path, e)) return e->status;
-        image_to_input(&image, g->height, g->width, backbone_input(backbone));
+        const BlemishImage shown = c->model->tiles ? tile_of(c->model, &image, done, c->scratch) : image;
+        image_to_input(&shown, g->height, g->width, backbone_input(backbone));
         image_free(&image);
         if (backbone_run(backbone, &f2, &f3, e)) return e->status;
     }
@@ -79,20 +90,22 @@ BLEMISH_API BlemishStatus blemish_model_quantise(BlemishModel *m, const BlemishD
     BlemishQuantiseSettings s;
     blemish_quantise_defaults(&s);
     if (settings) s = *settings;
-    if (check(m, dataset, &s, e)) return e->status;
+    if (check(m, dataset, &s, e) || trunk_fetch(&m->model.trunk, e)) return e->status;
     Engine *engine;
     if (engine_open(&engine, s.threads, e)) return e->status;
     Quantisation *c = array_new(1, sizeof *c, e);
     BlemishStatus status = e->status;
     if (c) {
         *c = (Quantisation){.model = &m->model, .manifest = &dataset->manifest, .settings = &s};
-        status = measure(c, engine, e);
+        c->scratch = array_new(m->model.geometry.height * m->model.geometry.width, 3, e);
+        status = c->scratch ? measure(c, engine, e) : e->status;
         if (status == BLEMISH_OK) { /* from here on the model is changed: what fails now leaves none */
             status = trunk_quantise(&m->model.trunk, c->ranges, e);
             if (status == BLEMISH_OK) status = heads_quantise(&m->model.heads, engine, &m->model.trunk, e);
             m->model.quantised = m->open = status == BLEMISH_OK;
         }
     }
+    if (c) array_free(c->scratch);
     array_free(c);
     engine_close(engine);
     return status ? status : model_header(&m->model, e);

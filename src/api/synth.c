@@ -8,7 +8,8 @@ BLEMISH_API void blemish_synth_defaults(BlemishSynthSettings *settings) {
                                            .train_defect = 20,
                                            .test_good = 30,
                                            .test_defect = 30,
-                                           .seed = 1};
+                                           .seed = 1,
+                                           .programs = 1};
 }
 
 BLEMISH_API BlemishStatus blemish_synth(const char *dir, const BlemishSynthSettings *settings, char *error) {

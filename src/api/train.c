@@ -73,6 +73,8 @@ static BlemishStatus describe(Model *m, const Recipe *recipe, Error *e) {
     }
     m->recipe_json = t.data;
     m->align_corners = recipe->align_corners != 0;
+    m->tiles = recipe->tiles != 0;
+    m->tile_overlap = m->tiles ? (float)recipe->tile_overlap : 0;
     snprintf(m->regime, sizeof m->regime, "%s", recipe->regime == REGIME_SUPERVISED ? "supervised" : "unsupervised");
     if (geometry_make(&m->geometry, recipe->height, recipe->width, m->trunk.c2, m->trunk.c3, e)) return e->status;
     if (!recipe->upscale) geometry_at_layer2(&m->geometry);

@@ -10,8 +10,8 @@
 #define MARGIN 0.05f                 /* of the way from the largest normal value to 1 */
 
 typedef struct Sampled {
-    size_t map_pixels, stride; /* every stride-th pixel of all maps is kept */
-    size_t next;               /* the first one to keep in the next map */
+    size_t stride; /* every stride-th pixel of all maps is kept */
+    size_t next;   /* the first one to keep in the next map */
     size_t count, pixel_count, pixel_capacity;
     float *scores, *pixels;
     uint8_t *labels, *pixel_labels;
@@ -33,14 +33,15 @@ static BlemishStatus sample(void *user, const Judged *j, Error *e) {
     } else if (j->mask == NULL) {
         return BLEMISH_OK;
     }
+    const size_t pixels = j->height * j->width;
     size_t i = s->next;
-    for (; i < s->map_pixels && s->pixel_count < s->pixel_capacity; i += s->stride) {
-        uint8_t defective = j->mask ? j->mask[i] : 0;
-        s->pixels[s->pixel_count] = j->result.map[i];
+    for (; i < pixels && s->pixel_count < s->pixel_capacity; i += s->stride) {
+        uint8_t defective = j->mask ? j->map_mask[i] : 0;
+        s->pixels[s->pixel_count] = j->map[i];
         s->pixel_labels[s->pixel_count++] = defective;
         s->defective_pixel |= defective != 0;
     }
-    s->next = i >= s->map_pixels ? i - s->map_pixels : 0;
+    s->next = i >= pixels ? i - pixels : 0;
     return BLEMISH_OK;
 }
 
@@ -67,13 +68,12 @@ static BlemishStatus choose(const Sampled *s, bool both, Model *model, Error *e)
     return BLEMISH_OK;
 }
 
-static BlemishStatus sampled_open(Sampled *s, size_t images, const Geometry *g, Error *e) {
-    size_t all;
-    *s = (Sampled){.map_pixels = g->height * g->width};
-    if (!size_mul(images, s->map_pixels, &all))
-        return error_set(e, BLEMISH_ERROR_MEMORY, "data set: found %zu images, more than memory", images);
-    s->stride = (all + PIXELS_MAX - 1) / PIXELS_MAX | 1; /* odd: no column of an even width is preferred */
-    s->pixel_capacity = all / s->stride + images;
+static BlemishStatus sampled_open(Sampled *s, size_t images, const Model *model, const Manifest *manifest, Error *e) {
+    Extent all = {0};
+    *s = (Sampled){0};
+    if (judge_extent(&model->geometry, model->tiles, manifest, BLEMISH_SPLIT_TRAIN, &all, e)) return e->status;
+    s->stride = (all.total + PIXELS_MAX - 1) / PIXELS_MAX | 1; /* odd: no column of an even width is preferred */
+    s->pixel_capacity = all.total / s->stride + images;
     s->scores = array_new(images, sizeof *s->scores, e);
     s->labels = array_new(images, sizeof *s->labels, e);
     s->pixels = array_new(s->pixel_capacity, sizeof *s->pixels, e);
@@ -88,7 +88,7 @@ BlemishStatus train_thresholds(Model *model, const Manifest *manifest, const Ble
     Session session;
     Sampled s;
     if (session_open(&session, model, &session_settings, e)) return e->status;
-    BlemishStatus status = sampled_open(&s, good + defects, &model->geometry, e);
+    BlemishStatus status = sampled_open(&s, good + defects, model, manifest, e);
     s.supervised = strcmp(model->regime, "supervised") == 0;
     if (status == BLEMISH_OK)
         status = judge_split(&session, manifest, BLEMISH_SPLIT_TRAIN, sample, &s, settings->progress,

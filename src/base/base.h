@@ -32,6 +32,8 @@ BlemishStatus error_errno(Error *e, const char *format, ...) __attribute__((form
 /* Zeroed, 64-byte aligned array of count elements; NULL when count * size overflows or memory is short, or
  * when count is 0 (then *e is untouched and the caller must not dereference). */
 void *array_new(size_t count, size_t size, Error *e);
+/* The same, not zeroed: for what is written as a whole. */
+void *array_new_unset(size_t count, size_t size, Error *e);
 void array_free(void *p);
 
 /* a * b and a + b into *out; false on overflow. */

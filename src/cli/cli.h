@@ -135,6 +135,16 @@ typedef struct DataOptions {
         .offset = offsetof(Values, precision)                                                                          \
     }
 
+#define TILES_OPTIONS(Values)                                                                                          \
+    {.name = "tiles",                                                                                                  \
+     .help = "judge images by overlapping tiles at their own resolution, also if the model was not trained so",        \
+     .kind = OPTION_FLAG,                                                                                              \
+     .offset = offsetof(Values, tiles)},                                                                               \
+    {                                                                                                                  \
+        .name = "no-tiles", .help = "resize images to the network's input, also if the model was trained by tiles",    \
+        .kind = OPTION_FLAG, .offset = offsetof(Values, no_tiles)                                                      \
+    }
+
 #define QUIET_OPTION(Values)                                                                                           \
     { .name = "quiet", .help = "show no progress", .kind = OPTION_FLAG, .offset = offsetof(Values, quiet) }
 
@@ -209,9 +219,11 @@ void metrics_print(const BlemishMetrics *metrics, FILE *out);
 
 /* A handle that stays open until the end of a run: opens it, or prints why not and returns NULL. */
 BlemishModel *model_open(const char *path);
-BlemishSession *session_open(const BlemishModel *model, uint64_t threads, const char *precision);
+BlemishSession *session_open(const BlemishModel *model, uint64_t threads, const char *precision, BlemishTiles tiles);
 /* By the words of PRECISION_OPTION. */
 BlemishPrecision precision_of(const char *word);
+/* By the flags of TILES_OPTIONS; --no-tiles wins. */
+BlemishTiles tiles_of(bool tiles, bool no_tiles);
 
 /* Evaluates a model on the test images. Returns an exit code; what went wrong was printed, except that a signal stopped
  * it: then *stopped. */

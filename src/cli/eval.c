@@ -8,7 +8,7 @@ typedef struct Values {
     const char *model, *split, *csv, *gallery, *report, *precision;
     uint64_t gallery_images, report_images, threads;
     double cost_escape, cost_false_alarm;
-    bool json, quiet;
+    bool json, quiet, tiles, no_tiles;
 } Values;
 
 static const Option options[] = {
@@ -64,6 +64,7 @@ static const Option options[] = {
      .offset = offsetof(Values, cost_false_alarm)},
     THREADS_OPTION(Values),
     PRECISION_OPTION(Values),
+    TILES_OPTIONS(Values),
     QUIET_OPTION(Values),
 };
 
@@ -182,7 +183,8 @@ static int evaluate(const Values *values, const BlemishModel *model, BlemishData
     blemish_intervals_defaults(&intervals);
     progress_start(&bar, values->quiet);
     stop_on_signals();
-    BlemishSession *session = session_open(model, values->threads, values->precision);
+    BlemishSession *session =
+        session_open(model, values->threads, values->precision, tiles_of(values->tiles, values->no_tiles));
     int code = session ? run_open(&run, values, dataset, split) : EXIT_FAILED;
     if (!code && run.report) code = open_report(&made, values, &info);
     if (!code) {

@@ -144,12 +144,17 @@ BlemishPrecision precision_of(const char *word) {
     return (BlemishPrecision)i;
 }
 
-BlemishSession *session_open(const BlemishModel *model, uint64_t threads, const char *precision) {
+BlemishTiles tiles_of(bool tiles, bool no_tiles) {
+    return no_tiles ? BLEMISH_TILES_OFF : tiles ? BLEMISH_TILES_ON : BLEMISH_TILES_AUTO;
+}
+
+BlemishSession *session_open(const BlemishModel *model, uint64_t threads, const char *precision, BlemishTiles tiles) {
     BlemishSessionSettings settings;
     BlemishSession *session;
     blemish_session_defaults(&settings);
     settings.threads = (int)threads;
     settings.precision = precision_of(precision);
+    settings.tiles = tiles;
     if (blemish_session_open(&session, model, &settings)) {
         fail("%s", session ? blemish_session_error(session) : "memory is short");
         blemish_session_close(session);
@@ -160,7 +165,7 @@ BlemishSession *session_open(const BlemishModel *model, uint64_t threads, const 
 
 int evaluate_tests(const BlemishModel *model, const BlemishDataset *dataset, uint64_t threads, BlemishMetrics *metrics,
                    ProgressBar *bar, bool *stopped) {
-    BlemishSession *session = session_open(model, threads, "auto");
+    BlemishSession *session = session_open(model, threads, "auto", BLEMISH_TILES_AUTO);
     if (!session) return EXIT_FAILED;
     BlemishStatus status =
         blemish_evaluate(session, dataset, BLEMISH_SPLIT_TEST, metrics, NULL, NULL, progress_show, bar);

@@ -7,12 +7,15 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 typedef struct Values {
     const char *out, *overlays, *maps, *precision;
     double threshold, pixel_threshold;
     uint64_t threads;
-    bool fail_on_defect;
+    bool fail_on_defect, tiles, no_tiles;
 } Values;
 
 static const Option options[] = {
@@ -47,6 +50,7 @@ static const Option options[] = {
      .offset = offsetof(Values, fail_on_defect)},
     THREADS_OPTION(Values),
     PRECISION_OPTION(Values),
+    TILES_OPTIONS(Values),
 };
 
 // Opening a session takes as long as some images; then several of them pay, whose images are decoded and written at
@@ -133,8 +137,8 @@ static bool start(void *user, size_t worker) {
     Run *run = user;
     if (run->sessions[worker]) return true;
     const size_t threads = (size_t)run->threads;
-    run->sessions[worker] =
-        session_open(run->model, threads / run->workers + (worker < threads % run->workers), run->values->precision);
+    run->sessions[worker] = session_open(run->model, threads / run->workers + (worker < threads % run->workers),
+                                         run->values->precision, tiles_of(run->values->tiles, run->values->no_tiles));
     if (!run->sessions[worker]) run->broken = true;
     return run->sessions[worker];
 }
@@ -245,6 +249,10 @@ static int run(int argc, char **argv) {
     size_t count;
     int code = options_parse(&command_predict, argc, argv, &values, &count);
     if (code >= 0) return code;
+#ifdef __GLIBC__
+    // Left to itself, glibc keeps the large arrays that opening needs for a moment: 20 MB more for WideResNet50.
+    mallopt(M_MMAP_THRESHOLD, 1 << 20);
+#endif
     bool fine = true;
     for (size_t i = 1; fine && i < count; i++) fine = inputs_add(&inputs, argv[i]);
     BlemishModel *model = fine ? model_open(argv[0]) : NULL;

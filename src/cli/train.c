@@ -8,11 +8,11 @@
 
 typedef struct Values {
     DataOptions data;
-    const char *out, *backbone, *weights, *epochs, *batch, *seed, *checkpoint, *log;
+    const char *out, *backbone, *weights, *epochs, *batch, *seed, *tile_overlap, *checkpoint, *log;
     OptionList recipes, set;
     ImageSize size;
     uint64_t threads, checkpoint_every, cache_mb;
-    bool resume, no_eval, profile, quiet;
+    bool tiles, resume, no_eval, profile, quiet;
 } Values;
 
 static const Option options[] = {
@@ -33,6 +33,12 @@ static const Option options[] = {
      .help = "short for --set height=H --set width=W; one number for a square",
      .kind = OPTION_SIZE,
      .offset = offsetof(Values, size)},
+    {.name = "tiles",
+     .help = "short for --set tiles=1: cut images into overlapping tiles of the network's input size, at their own "
+             "resolution; the model then judges images so (docs/tiles.md)",
+     .kind = OPTION_FLAG,
+     .offset = offsetof(Values, tiles)},
+    TEXT_OPTION("tile-overlap", tile_overlap, "P", "short for --set tile_overlap=P"),
     RECIPE_SET_OPTIONS(Values),
     THREADS_OPTION(Values),
     TEXT_OPTION(
@@ -58,7 +64,7 @@ static const Option options[] = {
 
 /* "regime: ...": what the labels, or the recipe, make of the training images. */
 static void say_regime(const BlemishRecipe *recipe, const BlemishDataset *dataset) {
-    char regime[64];
+    char regime[64], tiles[64];
     size_t masks = 0, defects = data_count(dataset, BLEMISH_SPLIT_TRAIN, BLEMISH_LABEL_DEFECT);
     size_t images = data_count(dataset, BLEMISH_SPLIT_TRAIN, BLEMISH_LABEL_GOOD) + defects;
     for (size_t i = 0; i < blemish_dataset_count(dataset); i++) {
@@ -70,6 +76,11 @@ static void say_regime(const BlemishRecipe *recipe, const BlemishDataset *datase
     if (chosen) strcpy(regime, defects ? "supervised" : "unsupervised");
     say("regime: %s, by the %s: %zu of %zu labelled training images are defective, %zu of them with a mask", regime,
         chosen ? "labels" : "recipe", defects, images, masks);
+    recipe_value(recipe, "data.tiles", tiles);
+    if (!strcmp(tiles, "1") && !strcmp(regime, "supervised") && masks < defects)
+        say("tiles: the %zu defective training images without a mask are left out: which of their tiles are defective "
+            "is not known",
+            defects - masks);
 }
 
 static bool recipe_word(BlemishRecipe *recipe, const char *key, const char *value) {
@@ -84,7 +95,11 @@ static int recipe_from(const Values *values, BlemishRecipe **recipe) {
     int code = recipe_open(recipe, &command_train, &values->recipes, &values->set);
     if (code) return code;
     bool fine = recipe_word(*recipe, "epochs", values->epochs) && recipe_word(*recipe, "batch", values->batch) &&
-                recipe_word(*recipe, "seed", values->seed);
+                recipe_word(*recipe, "seed", values->seed) && recipe_word(*recipe, "tiles", values->tiles ? "1" : NULL);
+    if (fine && values->tile_overlap && blemish_recipe_set(*recipe, "tile_overlap", values->tile_overlap)) {
+        wrong_usage(&command_train, "--tile-overlap: %s", blemish_recipe_error(*recipe));
+        fine = false;
+    }
     if (fine && values->size.height) {
         snprintf(height, sizeof height, "%zu", values->size.height);
         snprintf(width, sizeof width, "%zu", values->size.width);

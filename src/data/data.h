@@ -15,12 +15,19 @@ BlemishStatus problems_add(Problems *p, BlemishProblemKind kind, Error *e, const
 void problems_close(Problems *p);
 
 /* ---- manifest.c ----------------------------------------------------------------------------------------- */
+/* The part of an image that is meant: all of it, or the window at (y, x) of the network's input size. */
+typedef struct Tile {
+    bool cut;
+    size_t y, x;
+} Tile;
+
 typedef struct Sample {
     char *path, *mask_path; /* mask_path as mask_read takes it, NULL where there is none */
     char *unused_mask;      /* a good image's mask: manifest_check looks whether it is empty */
     char *type;             /* defect type or "good" */
     BlemishLabel label;
     BlemishSplit split;
+    Tile tile; /* in training by tiles (train/pieces.h); a manifest's samples are whole */
 } Sample;
 
 typedef struct Manifest {

@@ -10,10 +10,6 @@ typedef struct Paint {
     float multiply[3], add, edge;
 } Paint;
 
-typedef struct Point {
-    float x, y, half_width; /* pixels */
-} Point;
-
 /* A line thinner than this could miss every pixel centre. */
 static const float half_width_min = 0.75f;
 
@@ -21,32 +17,12 @@ static float length_in(const Canvas *c, float units, float least_pixels) {
     return fmaxf(units * c->unit, least_pixels);
 }
 
-static size_t pixel_before(float v, size_t limit) {
-    return v <= 0 ? 0 : v >= (float)limit ? limit : (size_t)v;
-}
-
-/* Covers a tapered stroke from a to b, anti-aliased. */
-static void cover_stroke(const Canvas *c, float *plane, Point a, Point b, float strength) {
-    float reach = fmaxf(a.half_width, b.half_width) + 1, dx = b.x - a.x, dy = b.y - a.y;
-    float squared = fmaxf(dx * dx + dy * dy, 1e-12f);
-    size_t bottom = pixel_before(fmaxf(a.y, b.y) + reach + 1, c->height);
-    size_t right = pixel_before(fmaxf(a.x, b.x) + reach + 1, c->width);
-    for (size_t y = pixel_before(fminf(a.y, b.y) - reach, c->height); y < bottom; y++)
-        for (size_t x = pixel_before(fminf(a.x, b.x) - reach, c->width); x < right; x++) {
-            float px = (float)x - a.x, py = (float)y - a.y, t = clamp01((px * dx + py * dy) / squared);
-            float distance = hypotf(px - t * dx, py - t * dy);
-            float cover = strength * clamp01(a.half_width + t * (b.half_width - a.half_width) + 0.5f - distance);
-            float *p = plane + y * c->width + x;
-            if (cover > *p) *p = cover;
-        }
-}
-
 /* A stroke with the edge that faces the light, which comes from the upper left. */
 static void cover_groove(const Canvas *c, Point a, Point b, float strength) {
-    cover_stroke(c, c->core, a, b, strength);
+    cover_stroke(c->core, c->width, c->height, a, b, strength);
     float shift = 0.5f + 0.5f * a.half_width;
     a.x += shift, a.y += shift, b.x += shift, b.y += shift;
-    cover_stroke(c, c->rim, a, b, 1);
+    cover_stroke(c->rim, c->width, c->height, a, b, 1);
 }
 
 static bool inside(const Canvas *c, Point p) {
@@ -117,13 +93,6 @@ static Paint paint_scratch(const Canvas *c, Random *r) {
     return (Paint){.multiply = {0.48f, 0.48f, 0.48f}, .add = add, .edge = -0.12f};
 }
 
-/* A blob around (x, y) whose radius varies with the angle: how far inside it a point is, in pixels. */
-static float blob_depth(uint32_t seed, float radius, float roughness, float dx, float dy) {
-    float distance = hypotf(dx, dy), inverse = 1 / fmaxf(distance, 1e-3f);
-    float wobble = noise_fractal(seed, 0.7f * dx * inverse + 7, 0.7f * dy * inverse + 7, 2);
-    return radius * (1 + roughness * wobble) - distance;
-}
-
 static Paint paint_pit(const Canvas *c, Random *r) {
     Point cluster = random_point(c, r, 0.2f);
     for (uint32_t n = 1 + random_below(r, 4), i = 0; i < n; i++) {
@@ -165,6 +134,11 @@ static Paint paint_stain(const Canvas *c, Random *r) {
         }
     float dark = random_between(r, 0.58f, 0.74f), warm = random_between(r, 0, 0.14f);
     return (Paint){.multiply = {dark + 0.06f, dark - 0.2f * warm, dark - warm}};
+}
+
+float defect_unit(size_t type, size_t pixels) {
+    static const float typical[DEFECT_TYPES] = {90, 30, 90, 44}; /* units from end to end */
+    return (float)pixels / typical[type];
 }
 
 void defect_paint(Canvas *canvas, size_t type, Random *r) {

@@ -2,6 +2,7 @@
  * name in ground_truth/<type>). */
 #include "data/synth.h"
 #include "data/layout.h"
+#include "data/surfaces.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -17,7 +18,7 @@ enum { SYNTH_IMAGES_MAX = 1000000 };
 /* One image to make: its folder is split/type. */
 typedef struct Job {
     const char *split, *type;
-    size_t number;
+    size_t number, program;
     bool defect;
     size_t defect_type;
 } Job;
@@ -26,12 +27,16 @@ typedef struct Job {
 static Job job_at(const BlemishSynthSettings *s, size_t index) {
     const size_t counts[4] = {s->train_good, s->train_defect, s->test_good, s->test_defect};
     size_t part = 0;
+    const size_t images = counts[0] + counts[1] + counts[2] + counts[3], program = index / images;
+    index %= images;
     while (index >= counts[part]) index -= counts[part++];
-    Job job = {.split = part < 2 ? "train" : "test", .type = "good", .number = index, .defect = part & 1};
+    Job job = {
+        .split = part < 2 ? "train" : "test", .type = "good", .number = index, .program = program, .defect = part & 1};
     if (job.defect) {
-        job.defect_type = index % DEFECT_TYPES;
-        job.type = defect_names[job.defect_type];
-        job.number = index / DEFECT_TYPES;
+        const size_t types = s->families ? FLAW_FAMILIES : DEFECT_TYPES;
+        job.defect_type = index % types;
+        job.type = s->families ? flaw_name(job.defect_type) : defect_names[job.defect_type];
+        job.number = index / types;
     }
     return job;
 }
@@ -88,6 +93,19 @@ static BlemishStatus check_settings(const BlemishSynthSettings *s, size_t *image
         if (!size_add(*images, counts[i], images) || *images > SYNTH_IMAGES_MAX)
             return error_set(e, BLEMISH_ERROR_ARGUMENT, "images: found more than %d, expected 1 to %d",
                              SYNTH_IMAGES_MAX, SYNTH_IMAGES_MAX);
+    if (s->programs < 1 || !size_mul(*images, s->programs, images) || *images > SYNTH_IMAGES_MAX)
+        return error_set(e, BLEMISH_ERROR_ARGUMENT, "programs: found %zu, expected 1 or more, of %d images in all",
+                         s->programs, SYNTH_IMAGES_MAX);
+    if (s->programs > 1 && s->families == 0)
+        return error_set(e, BLEMISH_ERROR_ARGUMENT, "programs: found %zu without families, expected 1", s->programs);
+    if (s->families & ~SURFACE_ALL)
+        return error_set(e, BLEMISH_ERROR_ARGUMENT, "families: found bits above the first %d", SURFACE_FAMILIES);
+    if (s->defect_size > s->width || s->defect_size > s->height)
+        return error_set(e, BLEMISH_ERROR_ARGUMENT, "defect_size: found %zu, expected at most the image's %zu x %zu",
+                         s->defect_size, s->width, s->height);
+    if (s->defect_size && s->families)
+        return error_set(e, BLEMISH_ERROR_ARGUMENT, "defect_size: found %zu with families, expected 0: theirs vary",
+                         s->defect_size);
     if (s->train_good == 0)
         return error_set(e, BLEMISH_ERROR_ARGUMENT, "train_good: found 0, expected at least one image");
     return BLEMISH_OK;
@@ -112,20 +130,43 @@ static BlemishStatus canvas_open(Canvas *c, size_t width, size_t height, Error *
     return e->status;
 }
 
+static void paint_plain(Canvas *c, uint8_t *bytes, const BlemishSynthSettings *s, Job job, uint64_t stream) {
+    Random r = random_new(s->seed, stream);
+    surface_paint(c, s->seed, &r);
+    if (job.defect) {
+        Canvas scaled = *c;
+        if (s->defect_size) scaled.unit = defect_unit(job.defect_type, s->defect_size);
+        defect_paint(&scaled, job.defect_type, &r);
+    }
+    surface_light(c, &r);
+    for (size_t i = 0; i < 3 * c->width * c->height; i++) bytes[i] = (uint8_t)lrintf(255 * clamp01(c->rgb[i]));
+}
+
+static BlemishStatus paint_family(Canvas *c, uint8_t *bytes, const BlemishSynthSettings *s, Job job, uint64_t sample,
+                                  Error *e) {
+    const BlemishSurfaceSettings one = {
+        .seed = s->seed, .width = s->width, .height = s->height, .families = s->families, .nuisance = 1, .threads = 1};
+    const uint64_t program = job.program;
+    const int32_t defect = job.defect ? (int32_t)job.defect_type : -1;
+    return surface_images(&one, 1, &program, &sample, &defect, bytes, c->mask, e);
+}
+
 /* Makes and writes one image, its mask first: an image is never there without it. */
-static BlemishStatus write_job(Canvas *c, uint8_t *bytes, const char *dir, uint64_t seed, Job job, Error *e) {
+static BlemishStatus write_job(Canvas *c, uint8_t *bytes, const char *dir, const BlemishSynthSettings *s, Job job,
+                               Error *e) {
     char name[64];
     snprintf(name, sizeof name, "%s%03zu", job.defect && strcmp(job.split, "train") == 0 ? "train_" : "", job.number);
     Text stream = {0}; /* an image depends on its own name only, not on how many others there are */
     text_format(&stream, "%s/%s/%s", job.split, job.type, name);
     if (stream.failed) return error_set(e, BLEMISH_ERROR_MEMORY, "out of memory for a name");
-    Random r = random_new(seed, fnv1a64(stream.data, stream.length, FNV1A64_BASIS));
+    const uint64_t sample = fnv1a64(stream.data, stream.length, FNV1A64_BASIS);
     text_free(&stream);
 
-    surface_paint(c, seed, &r);
-    if (job.defect) defect_paint(c, job.defect_type, &r);
-    surface_light(c, &r);
-    for (size_t i = 0; i < 3 * c->width * c->height; i++) bytes[i] = (uint8_t)lrintf(255 * clamp01(c->rgb[i]));
+    if (s->families)
+        paint_family(c, bytes, s, job, sample, e);
+    else
+        paint_plain(c, bytes, s, job, sample);
+    if (e->status != BLEMISH_OK) return e->status;
 
     BlemishStatus status = BLEMISH_OK;
     if (job.defect) {
@@ -143,6 +184,17 @@ static BlemishStatus write_job(Canvas *c, uint8_t *bytes, const char *dir, uint6
         free(path);
     }
     return status;
+}
+
+/* The data set of one of several programs is dir/NUMBER-FAMILY. */
+static BlemishStatus write_in_its_folder(Canvas *c, uint8_t *bytes, const char *dir, const BlemishSynthSettings *s,
+                                         Job job, Error *e) {
+    if (s->programs == 1) return write_job(c, bytes, dir, s, job, e);
+    char *folder = path_format(e, "%s/%04zu-%s", dir, job.program,
+                               surface_program(s->seed, s->families, job.program).family->name);
+    if (folder) write_job(c, bytes, folder, s, job, e);
+    free(folder);
+    return e->status;
 }
 
 static BlemishStatus report(const BlemishSynthSettings *s, size_t done, size_t total, double start, Error *e) {
@@ -169,7 +221,7 @@ BlemishStatus synth_write(const char *dir, const BlemishSynthSettings *settings,
     double start = now_seconds();
     for (size_t i = 0; status == BLEMISH_OK && i < images; i++) {
         status = report(settings, i, images, start, e);
-        if (status == BLEMISH_OK) status = write_job(&canvas, bytes, dir, settings->seed, job_at(settings, i), e);
+        if (status == BLEMISH_OK) status = write_in_its_folder(&canvas, bytes, dir, settings, job_at(settings, i), e);
     }
     if (status == BLEMISH_OK) status = report(settings, images, images, start, e);
     array_free(bytes);

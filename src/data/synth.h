@@ -34,9 +34,22 @@ void surface_paint(Canvas *canvas, uint64_t seed, Random *r);
 /* Light falling unevenly and the sensor's noise, after the defects. */
 void surface_light(Canvas *canvas, Random *r);
 
+/* ---- cover.c: shapes of defects ------------------------------------------------------------------------- */
+typedef struct Point {
+    float x, y, half_width; /* pixels */
+} Point;
+/* Raises a (height, width) plane to `strength` along a tapered stroke from a to b, anti-aliased, clipped. */
+void cover_stroke(float *plane, size_t width, size_t height, Point a, Point b, float strength);
+/* How far inside a blob a point is, in pixels: (dx, dy) from its middle, the radius varies with the angle. */
+float blob_depth(uint32_t seed, float radius, float roughness, float dx, float dy);
+/* The first whole pixel from v on, within [0, limit]. */
+size_t pixel_before(float v, size_t limit);
+
 /* ---- defect.c ------------------------------------------------------------------------------------------- */
 enum { DEFECT_TYPES = 4 };
 extern const char *const defect_names[DEFECT_TYPES];
+/* The unit of length at which a defect of a type is about `pixels` long. */
+float defect_unit(size_t type, size_t pixels);
 /* Paints one image's defect of a type and its exact mask, which is never empty. */
 void defect_paint(Canvas *canvas, size_t type, Random *r);
 

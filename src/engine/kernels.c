@@ -109,12 +109,15 @@ static void seg_map_row(const LiftMap maps[2], size_t y, size_t channels, const 
     for (size_t c = 0; c < channels; c += LIFT_BLOCK) {
         combine_rows(&maps[0], y, c, rows2);
         combine_rows(&maps[1], y, c, rows3);
+        V from[BLOCK_V], by[BLOCK_V]; /* read once: for all the compiler knows, storing sums changes them */
+        UNROLL for (int k = 0; k < BLOCK_V; k++) from[k] = LOAD(shift + c + k * LANES),
+                                                 by[k] = LOAD(out + c + k * LANES);
         for (size_t x = 0; x < w; x++) {
             V acc[BLOCK_V], sum = LOAD(sums + x * LANES);
-            UNROLL for (int k = 0; k < BLOCK_V; k++) acc[k] = LOAD(shift + c + k * LANES);
+            UNROLL for (int k = 0; k < BLOCK_V; k++) acc[k] = from[k];
             add_lifted(acc, x2, x, rows2);
             add_lifted(acc, x3, x, rows3);
-            UNROLL for (int k = 0; k < BLOCK_V; k++) sum += LOAD(out + c + k * LANES) * leaky(acc[k]);
+            UNROLL for (int k = 0; k < BLOCK_V; k++) sum += by[k] * leaky(acc[k]);
             STORE(sums + x * LANES, sum);
         }
     }

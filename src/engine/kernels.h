@@ -98,9 +98,10 @@ typedef struct Kernels {
     /* d (w, 128) of row y += 5x5 convolution of the map m (h, w) with weight (25, 128), zero padding. */
     void (*cls_map_row)(const float *m, size_t h, size_t w, size_t y, const float *weight, float *d);
     /* d (h, w, 128) += what input pixel (y, x), mixed to (25, 128), adds through the 5x5 convolution; only channels
-     * c0 .. c0 + count - 1 (multiples of 16), so that threads can share one d. cls_gather is the transpose. */
+     * c0 .. c0 + count - 1 (multiples of 16), so that threads can share one d. cls_gather is the transpose,
+     * of channels of `size` bytes. */
     void (*cls_scatter)(const float *mix, size_t h, size_t w, size_t y, size_t x, size_t c0, size_t count, float *d);
-    void (*cls_gather)(const float *d, size_t h, size_t w, size_t y, size_t x, float *mix);
+    void (*cls_gather)(const void *d, size_t size, size_t h, size_t w, size_t y, size_t x, void *mix);
     /* With y = relu(scale * v + shift) over n pixels: running max and how many pixels have it, sum += y. */
     void (*cls_pool)(const float *rows, size_t n, const float *scale, const float *shift, float *max, float *sum,
                      float *ties);

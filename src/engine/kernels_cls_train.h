@@ -19,16 +19,17 @@ static void cls_scatter(const float *mix, size_t h, size_t w, size_t y, size_t x
     }
 }
 
-static void cls_gather(const float *d, size_t h, size_t w, size_t y, size_t x, float *mix) {
+static void cls_gather(const void *d, size_t size, size_t h, size_t w, size_t y, size_t x, void *mix) {
+    const size_t pixel = CLS_CHANNELS * size;
     for (size_t u = 0; u < CLS_SIDE; u++) {
         const size_t r = tap_target(y, u, h);
         for (size_t v = 0; v < CLS_SIDE; v++) {
             const size_t c = tap_target(x, v, w);
-            float *to = mix + (u * CLS_SIDE + v) * CLS_CHANNELS;
+            uint8_t *to = (uint8_t *)mix + (u * CLS_SIDE + v) * pixel;
             if (r == SIZE_MAX || c == SIZE_MAX)
-                memset(to, 0, CLS_CHANNELS * sizeof *to);
+                memset(to, 0, pixel);
             else
-                memcpy(to, d + (r * w + c) * CLS_CHANNELS, CLS_CHANNELS * sizeof *to);
+                memcpy(to, (const uint8_t *)d + (r * w + c) * pixel, pixel);
         }
     }
 }

@@ -4,7 +4,7 @@
 
 #define FILE_MAX ((size_t)1 << 30)
 
-BlemishStatus image_new(BlemishImage *out, size_t width, size_t height, int channels, Error *e) {
+BlemishStatus image_new_unset(BlemishImage *out, size_t width, size_t height, int channels, Error *e) {
     *out = (BlemishImage){0};
     size_t stride, count;
     if (width == 0 || height == 0 || (channels != 1 && channels != 3))
@@ -13,9 +13,15 @@ BlemishStatus image_new(BlemishImage *out, size_t width, size_t height, int chan
                          channels);
     if (!size_mul(width, (size_t)channels, &stride) || !size_mul(stride, height, &count))
         return error_set(e, BLEMISH_ERROR_MEMORY, "image: %zu x %zu pixels are more than memory", width, height);
-    uint8_t *pixels = array_new(count, 1, e);
+    uint8_t *pixels = array_new_unset(count, 1, e);
     if (pixels == NULL) return e->status;
     *out = (BlemishImage){.data = pixels, .width = width, .height = height, .stride = stride, .channels = channels};
+    return BLEMISH_OK;
+}
+
+BlemishStatus image_new(BlemishImage *out, size_t width, size_t height, int channels, Error *e) {
+    if (image_new_unset(out, width, height, channels, e)) return e->status;
+    memset(image_pixels(out), 0, out->stride * height);
     return BLEMISH_OK;
 }
 

@@ -90,7 +90,7 @@ static BlemishStatus read_jpeg(JpegReader *r, const Encoded *file, Wanted wanted
     if (wanted == WANT_SIZE) return BLEMISH_OK;
     info->out_color_space = JCS_RGB;
     jpeg_start_decompress(info); /* before the picture: it reads the whole of a progressive file */
-    if (image_new(&out->image, out->width, out->height, 3, e) != BLEMISH_OK) return e->status;
+    if (image_new_unset(&out->image, out->width, out->height, 3, e) != BLEMISH_OK) return e->status;
     while (info->output_scanline < info->output_height) {
         JSAMPROW row = image_pixels(&out->image) + info->output_scanline * out->image.stride;
         jpeg_read_scanlines(info, &row, 1);

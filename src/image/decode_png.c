@@ -1,4 +1,4 @@
-#include "image/decode.h"
+#include "image/decode_png.h"
 
 #include <string.h>
 
@@ -61,7 +61,10 @@ static BlemishStatus read_png(spng_ctx *png, const Encoded *file, Wanted wanted,
     if (code != 0 && code != SPNG_ECHUNKAVAIL) return refuse(file, code, e);
     if (wanted == WANT_SIZE) return BLEMISH_OK;
 
-    if (image_new(&out->image, out->width, out->height, 3, e) != BLEMISH_OK) return e->status;
+    if (image_new_unset(&out->image, out->width, out->height, 3, e) != BLEMISH_OK) return e->status;
+    const bool plain =
+        header.bit_depth == 8 && !header.interlace_method && header.color_type != SPNG_COLOR_TYPE_INDEXED;
+    if (plain && png_decode_plain(file, samples_of(&header), &out->image)) return BLEMISH_OK;
     if (header.bit_depth == 16)
         code = read_16_bits(png, &header, wanted, out, e);
     else

@@ -50,6 +50,9 @@ void image_to_input(const BlemishImage *image, size_t height, size_t width, floa
 extern const float image_mean[3], image_std[3];
 /* Bilinear (half-pixel centres) of one float plane. */
 void plane_resize_bilinear(const float *in, size_t in_height, size_t in_width, float *out, size_t height, size_t width);
+/* The same, of output rows from .. end - 1 alone; the others stay as they are. */
+void plane_resize_bilinear_rows(const float *in, size_t in_height, size_t in_width, float *out, size_t height,
+                                size_t width, size_t from, size_t end);
 /* Bilinear with align_corners = True (masks to feature resolution). */
 void plane_resize_bilinear_corners(const float *in, size_t in_height, size_t in_width, float *out, size_t height,
                                    size_t width);
@@ -58,6 +61,30 @@ void mask_resize_nearest(const uint8_t *in, size_t in_height, size_t in_width, u
                          size_t width);
 /* 8-bit bilinear, for pictures. */
 BlemishStatus image_resize(const BlemishImage *image, size_t width, size_t height, BlemishImage *out, Error *e);
+
+/* ---- tiles.c: overlapping windows that cover an image ----------------------------------------------------- */
+/* One axis. The tiles are evenly spread from border to border, as few as it takes for neighbours to share `overlap`
+ * (below `tile`) pixels or more; an axis no longer than a tile has one. */
+typedef struct TileAxis {
+    size_t length, tile, count;
+} TileAxis;
+TileAxis tile_axis(size_t length, size_t tile, size_t overlap);
+/* Where tile i begins; in an image of fewer than 2^32 pixels. */
+size_t tile_first(const TileAxis *a, size_t i);
+/* weight (tile): what each pixel of tile i counts. At every pixel of the axis the weights of all tiles add up to 1 (to
+ * float rounding; exactly 1 where there is one), and they fall to nearly 0 at an edge inside the image. */
+void tile_weights(const TileAxis *a, size_t i, float *weight);
+/* The tiles of an image, numbered in raster order. overlap is the part of a tile's side that neighbours share, 0 to
+ * less than 1. */
+typedef struct TileGrid {
+    size_t overlap_y, overlap_x, count;
+    TileAxis y, x;
+} TileGrid;
+TileGrid tile_grid(size_t height, size_t width, size_t tile_height, size_t tile_width, float overlap);
+void tile_place(const TileGrid *grid, size_t tile, size_t *y, size_t *x);
+/* The window of height x width at (y, x), which begins inside the image. Its pixels are the image's own where it ends
+ * inside, else they lie in scratch (height * width * channels bytes), continued by the picture's mirror image. */
+BlemishImage image_window(const BlemishImage *image, size_t y, size_t x, size_t height, size_t width, uint8_t *scratch);
 
 /* ---- morphology.c: masks are (height, width) bytes of 0 and 1 -------------------------------------------- */
 /* 8-connected components: labels (height, width) gets 0 for background, 1..*count in raster order of each

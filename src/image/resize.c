@@ -144,35 +144,58 @@ BlemishStatus image_resize(const BlemishImage *image, size_t width, size_t heigh
     return BLEMISH_OK;
 }
 
+/* One row of the plane blended along x, kept in the pair while the other one is `keep`. */
+static const float *pair_plane_row(RowPair *pair, const float *in, size_t y, size_t keep, const Taps *t, size_t count) {
+    for (int i = 0; i < 2; i++)
+        if (pair->held[i] == y) return pair->rows[i];
+    const int slot = pair->held[0] == keep;
+    float *out = pair->rows[slot];
+    for (size_t i = 0; i < count; i++) {
+        const float low = in[t->low[i]], high = in[t->high[i]];
+        out[i] = low + (high - low) * t->weight[i];
+    }
+    pair->held[slot] = y;
+    return out;
+}
+
+static void blend_rows(const float *restrict a, const float *restrict b, float weight, size_t count,
+                       float *restrict out) {
+    for (size_t i = 0; i < count; i++) out[i] = a[i] + (b[i] - a[i]) * weight;
+}
+
+/* Output rows from .. end - 1, of `height`. */
 static void plane_resize(const float *in, size_t in_height, size_t in_width, float *out, size_t height, size_t width,
-                         bool corners) {
+                         size_t from, size_t end, bool corners) {
     Taps taps;
+    RowPair pair;
     for (size_t first = 0; first < width; first += GROUP) {
         size_t count = width - first < GROUP ? width - first : GROUP;
         taps_make(&taps, first, count, in_width, width, 1, corners);
-        for (size_t y = 0; y < height; y++) {
+        pair.held[0] = pair.held[1] = SIZE_MAX;
+        for (size_t y = from; y < end; y++) {
             size_t low, high;
-            float wy;
-            tap(y, in_height, height, corners, &low, &high, &wy);
-            const float *a = in + low * in_width, *b = in + high * in_width;
-            float *to = out + y * width + first;
-            for (size_t i = 0; i < count; i++) {
-                size_t l = taps.low[i], h = taps.high[i];
-                float wx = taps.weight[i], upper = a[l] + (a[h] - a[l]) * wx, lower = b[l] + (b[h] - b[l]) * wx;
-                to[i] = upper + (lower - upper) * wy;
-            }
+            float weight;
+            tap(y, in_height, height, corners, &low, &high, &weight);
+            const float *a = pair_plane_row(&pair, in + low * in_width, low, high, &taps, count);
+            const float *b = pair_plane_row(&pair, in + high * in_width, high, low, &taps, count);
+            blend_rows(a, b, weight, count, out + y * width + first);
         }
     }
 }
 
 void plane_resize_bilinear(const float *in, size_t in_height, size_t in_width, float *out, size_t height,
                            size_t width) {
-    plane_resize(in, in_height, in_width, out, height, width, false);
+    plane_resize(in, in_height, in_width, out, height, width, 0, height, false);
+}
+
+void plane_resize_bilinear_rows(const float *in, size_t in_height, size_t in_width, float *out, size_t height,
+                                size_t width, size_t from, size_t end) {
+    plane_resize(in, in_height, in_width, out, height, width, from, end, false);
 }
 
 void plane_resize_bilinear_corners(const float *in, size_t in_height, size_t in_width, float *out, size_t height,
                                    size_t width) {
-    plane_resize(in, in_height, in_width, out, height, width, true);
+    plane_resize(in, in_height, in_width, out, height, width, 0, height, true);
 }
 
 void mask_resize_nearest(const uint8_t *in, size_t in_height, size_t in_width, uint8_t *out, size_t height,

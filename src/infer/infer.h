@@ -36,7 +36,31 @@ typedef struct Regions {
 /* 8-connected components of map (height, width) >= threshold, largest peak first, equal peaks in raster order of
  * their first pixel. The list is valid until the next call. */
 BlemishStatus regions_find(Regions *r, const float *map, size_t height, size_t width, float threshold, Error *e);
+/* The same of the map resized to (height, width) into `large`, where only the rows that can reach the threshold are
+ * made: most images have none. Map values are 0 or more. */
+BlemishStatus regions_find_resized(Regions *r, const float *map, size_t map_height, size_t map_width, float *large,
+                                   size_t height, size_t width, float threshold, Error *e);
 void regions_close(Regions *r);
+
+/* ---- tiles.c: an image judged tile by tile, at its own resolution ------------------------------------------ */
+
+/* What a session by tiles holds besides. */
+typedef struct Tiling {
+    bool on;
+    float overlap;              /* part of a tile's side */
+    BlemishImage *windows;      /* (batch) */
+    BlemishResult *results;     /* (batch): of the tiles */
+    uint8_t *scratch;           /* (batch, H, W, 3): tiles that reach beyond their image; NULL until there is one */
+    float *weight_y, *weight_x; /* (H), (W) of a tile */
+    float **maps;               /* (batch): each image's map, at its size */
+    size_t *map_pixels;         /* (batch): floats there */
+} Tiling;
+BlemishStatus tiling_open(Tiling *t, size_t batch, const Geometry *g, float overlap, Error *e);
+void tiling_close(Tiling *t, size_t batch);
+struct Session;
+/* One image, which is checked, at `index` of a run: its score is the largest of its tiles', its map their maps blended,
+ * at the image's size. Not calibrated. */
+BlemishStatus tiling_run(struct Session *s, const BlemishImage *image, size_t index, BlemishResult *result, Error *e);
 
 /* ---- session.c ------------------------------------------------------------------------------------------- */
 
@@ -50,6 +74,7 @@ typedef struct Session {
     HeadRunner *heads;
     Smooth smooth;
     size_t batch;
+    Tiling tiling;
     float *logits; /* (h, w) of one image */
     float *maps;   /* (batch, H, W) */
     float *large;  /* a map at image size */
@@ -61,6 +86,9 @@ typedef struct Session {
 /* settings is never NULL here; its fields are checked. On failure the session is closed. */
 BlemishStatus session_open(Session *s, const Model *model, const BlemishSessionSettings *settings, Error *e);
 BlemishStatus session_run(Session *s, const BlemishImage *images, size_t count, BlemishResult *results, Error *e);
+/* The network alone, on up to a batch of images that are checked: scores and maps as they come, without calibration
+ * and verdict. Inside engine_enter. */
+BlemishStatus session_forward(Session *s, const BlemishImage *images, size_t count, BlemishResult *results, Error *e);
 /* map holds image_height * image_width floats. */
 BlemishStatus session_large_map(Session *s, const BlemishResult *result, float *map, Error *e);
 /* Regions of the image-size map into `regions`, which is the caller's or s->regions. */

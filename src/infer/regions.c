@@ -72,6 +72,30 @@ BlemishStatus regions_find(Regions *r, const float *map, size_t height, size_t w
     return BLEMISH_OK;
 }
 
+/* No blend of two values exceeds both by more than rounding. */
+static bool row_reaches(const float *row, size_t width, float threshold) {
+    float most = 0;
+    for (size_t x = 0; x < width; x++) most = row[x] > most ? row[x] : most;
+    return most * (1 + 1e-6f) >= threshold;
+}
+
+BlemishStatus regions_find_resized(Regions *r, const float *map, size_t map_height, size_t map_width, float *large,
+                                   size_t height, size_t width, float threshold, Error *e) {
+    size_t first = 0, end = map_height;
+    while (first < end && !row_reaches(map + first * map_width, map_width, threshold)) first++;
+    while (first < end && !row_reaches(map + (end - 1) * map_width, map_width, threshold)) end--;
+    r->count = 0;
+    if (first == end) return BLEMISH_OK;
+    /* A row of the map has a share in the rows of the image less than one row of the map away from it. */
+    const double scale = (double)height / (double)map_height;
+    const double from = ((double)first - 0.5) * scale - 1, to = ((double)end + 0.5) * scale + 1;
+    const size_t top = from > 0 ? (size_t)from : 0, bottom = to < (double)height ? (size_t)to : height;
+    plane_resize_bilinear_rows(map, map_height, map_width, large, height, width, top, bottom);
+    if (regions_find(r, large + top * width, bottom - top, width, threshold, e)) return e->status;
+    for (size_t i = 0; i < r->count; i++) r->list[i].y += top;
+    return BLEMISH_OK;
+}
+
 void regions_close(Regions *r) {
     array_free(r->list);
     array_free(r->mask);

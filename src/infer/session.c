@@ -13,6 +13,8 @@ static BlemishStatus check_settings(const BlemishSessionSettings *s, Error *e) {
     if ((unsigned)s->precision > BLEMISH_PRECISION_INT8)
         return error_set(e, BLEMISH_ERROR_ARGUMENT, "precision: found %d, expected one of BlemishPrecision",
                          (int)s->precision);
+    if ((unsigned)s->tiles > BLEMISH_TILES_ON)
+        return error_set(e, BLEMISH_ERROR_ARGUMENT, "tiles: found %d, expected one of BlemishTiles", (int)s->tiles);
     return BLEMISH_OK;
 }
 
@@ -53,7 +55,8 @@ static BlemishStatus open_parts(Session *s, const BlemishSessionSettings *settin
     if (smooth_open(&s->smooth, g->h, g->w, g->height, g->width, e)) return e->status;
     if ((s->logits = floats_new(1, g->h, g->w, 1, e)) == NULL) return e->status;
     if ((s->maps = floats_new(s->batch, g->height, g->width, 1, e)) == NULL) return e->status;
-    return BLEMISH_OK;
+    const bool tiles = settings->tiles == BLEMISH_TILES_AUTO ? m->tiles : settings->tiles == BLEMISH_TILES_ON;
+    return tiles ? tiling_open(&s->tiling, s->batch, g, m->tiles ? m->tile_overlap : TILE_OVERLAP, e) : BLEMISH_OK;
 }
 
 BlemishStatus session_open(Session *s, const Model *model, const BlemishSessionSettings *settings, Error *e) {
@@ -73,6 +76,7 @@ void session_close(Session *s) {
     backbone_close(s->single);
     head_runner_close(s->heads);
     smooth_close(&s->smooth);
+    tiling_close(&s->tiling, s->batch);
     array_free(s->logits);
     array_free(s->maps);
     array_free(s->large);
@@ -117,11 +121,7 @@ static BlemishStatus finish(Session *s, size_t index, const void *f2, const void
     float map_max = smooth_run(&s->smooth, s->logits, map);
     profile_work(engine_profile(s->engine), s->smooth.work.gmac, s->smooth.work.gb, BLEMISH_PRECISION_AUTO);
     engine_lap(s->engine, "smooth");
-    score = s->model->heads.map_score ? map_max : 1.0f / (1.0f + expf(-score));
-    score = calibration_value(&s->model->calibration, score, map_max);
-    *result = (BlemishResult){.score = score,
-                              .probability = calibration_probability(&s->model->calibration, score),
-                              .defect = score >= s->model->threshold,
+    *result = (BlemishResult){.score = s->model->heads.map_score ? map_max : 1.0f / (1.0f + expf(-score)),
                               .map_max = map_max,
                               .map = map,
                               .map_width = g->width,
@@ -171,6 +171,18 @@ static BlemishStatus run_singly(Session *s, const BlemishImage *images, size_t c
     return BLEMISH_OK;
 }
 
+BlemishStatus session_forward(Session *s, const BlemishImage *images, size_t count, BlemishResult *results, Error *e) {
+    return count == s->batch ? run_batch(s, images, results, e) : run_singly(s, images, count, results, e);
+}
+
+/* From the network's score to the verdict. */
+static void judge(const Session *s, BlemishResult *result) {
+    const Calibration *c = &s->model->calibration;
+    result->score = calibration_value(c, result->score, result->map_max);
+    result->probability = calibration_probability(c, result->score);
+    result->defect = result->score >= s->model->threshold;
+}
+
 BlemishStatus session_run(Session *s, const BlemishImage *images, size_t count, BlemishResult *results, Error *e) {
     if (count < 1 || count > s->batch)
         return error_set(e, BLEMISH_ERROR_ARGUMENT, "count: found %zu images, expected 1 to %zu", count, s->batch);
@@ -178,25 +190,42 @@ BlemishStatus session_run(Session *s, const BlemishImage *images, size_t count, 
         if (check_image(&images[i], i, e)) return e->status;
     int before = engine_enter(s->engine);
     profile_start(engine_profile(s->engine));
-    BlemishStatus status =
-        count == s->batch ? run_batch(s, images, results, e) : run_singly(s, images, count, results, e);
+    BlemishStatus status = BLEMISH_OK;
+    if (!s->tiling.on) status = session_forward(s, images, count, results, e);
+    for (size_t i = 0; i < count && s->tiling.on && status == BLEMISH_OK; i++)
+        status = tiling_run(s, &images[i], i, &results[i], e);
     engine_leave(before);
+    for (size_t i = 0; i < count && status == BLEMISH_OK; i++) judge(s, &results[i]);
     return status;
 }
 
 /* ---- what is made of a result ---------------------------------------------------------------------------- */
 
-BlemishStatus session_large_map(Session *s, const BlemishResult *result, float *map, Error *e) {
+static BlemishStatus check_result(const Session *s, const BlemishResult *result, Error *e) {
     const Geometry *g = &s->model->geometry;
-    if (result->map == NULL || result->map_width != g->width || result->map_height != g->height)
+    const size_t height = s->tiling.on ? result->image_height : g->height;
+    const size_t width = s->tiling.on ? result->image_width : g->width;
+    if (result->map == NULL || result->map_width != width || result->map_height != height)
         return error_set(e, BLEMISH_ERROR_ARGUMENT, "result: map: found %zux%zu, expected %zux%zu from this session",
-                         result->map_height, result->map_width, g->height, g->width);
-    plane_resize_bilinear(result->map, g->height, g->width, map, result->image_height, result->image_width);
+                         result->map_height, result->map_width, height, width);
     return BLEMISH_OK;
 }
 
-/* The map at image size in s->large. */
-static BlemishStatus make_large(Session *s, const BlemishResult *result, Error *e) {
+BlemishStatus session_large_map(Session *s, const BlemishResult *result, float *map, Error *e) {
+    if (check_result(s, result, e)) return e->status;
+    plane_resize_bilinear(result->map, result->map_height, result->map_width, map, result->image_height,
+                          result->image_width);
+    return BLEMISH_OK;
+}
+
+/* Whether the result's own map is at image size, of this session. */
+static bool is_large(const Session *s, const BlemishResult *result) {
+    return s->tiling.on && result->map && result->map_width == result->image_width &&
+           result->map_height == result->image_height;
+}
+
+/* Room for the map at image size in s->large. */
+static BlemishStatus reserve_large(Session *s, const BlemishResult *result, Error *e) {
     size_t pixels;
     if (!size_mul(result->image_width, result->image_height, &pixels) || pixels == 0)
         return error_set(e, BLEMISH_ERROR_ARGUMENT, "result: image: found %zux%zu pixels", result->image_height,
@@ -207,17 +236,28 @@ static BlemishStatus make_large(Session *s, const BlemishResult *result, Error *
         if ((s->large = array_new(pixels, sizeof(float), e)) == NULL) return e->status;
         s->large_pixels = pixels;
     }
-    return session_large_map(s, result, s->large, e);
+    return BLEMISH_OK;
+}
+
+/* The map at image size: the result's own, or in s->large. NULL after an error. */
+static const float *large_map(Session *s, const BlemishResult *result, Error *e) {
+    if (is_large(s, result)) return result->map;
+    if (reserve_large(s, result, e) || session_large_map(s, result, s->large, e)) return NULL;
+    return s->large;
 }
 
 BlemishStatus session_regions(Session *s, const BlemishResult *result, Regions *regions, Error *e) {
-    if (make_large(s, result, e)) return e->status;
-    return regions_find(regions, s->large, result->image_height, result->image_width, s->model->pixel_threshold, e);
+    const float threshold = s->model->pixel_threshold;
+    if (is_large(s, result))
+        return regions_find(regions, result->map, result->image_height, result->image_width, threshold, e);
+    if (check_result(s, result, e) || reserve_large(s, result, e)) return e->status;
+    return regions_find_resized(regions, result->map, result->map_height, result->map_width, s->large,
+                                result->image_height, result->image_width, threshold, e);
 }
 
 BlemishStatus session_write_map(Session *s, const BlemishResult *result, const char *path, Error *e) {
-    if (make_large(s, result, e)) return e->status;
-    return image_write_tiff_f32(s->large, result->image_width, result->image_height, path, e);
+    const float *map = large_map(s, result, e);
+    return map ? image_write_tiff_f32(map, result->image_width, result->image_height, path, e) : e->status;
 }
 
 BlemishStatus session_overlay(Session *s, const BlemishImage *image, const BlemishResult *result, BlemishImage *out,
@@ -227,8 +267,10 @@ BlemishStatus session_overlay(Session *s, const BlemishImage *image, const Blemi
         return error_set(e, BLEMISH_ERROR_ARGUMENT, "image: found %zux%zu, expected the result's %zux%zu",
                          image->height, image->width, result->image_height, result->image_width);
     Regions regions = {0}; /* not s->regions: the caller may still be reading that list */
-    BlemishStatus status = session_regions(s, result, &regions, e);
-    if (status == BLEMISH_OK) status = overlay_draw(out, image, s->large, &regions, e);
+    const float *map = large_map(s, result, e);
+    if (map == NULL) return e->status;
+    BlemishStatus status = regions_find(&regions, map, image->height, image->width, s->model->pixel_threshold, e);
+    if (status == BLEMISH_OK) status = overlay_draw(out, image, map, &regions, e);
     regions_close(&regions);
     return status;
 }

@@ -19,19 +19,16 @@ static BlemishStatus grow(void **array, size_t count, size_t more, size_t *capac
     return BLEMISH_OK;
 }
 
-BlemishStatus pixel_ranking_open(PixelRanking *r, size_t maps, size_t height, size_t width, Error *e) {
-    size_t total;
-    *r = (PixelRanking){.height = height, .width = width};
-    if (!size_mul(height, width, &r->pixels) || !size_mul(r->pixels, maps, &total))
-        return error_set(e, BLEMISH_ERROR_MEMORY, "%zu maps of %zu x %zu are larger than memory", maps, height, width);
-    if (total > UINT32_MAX) /* region numbers have 32 bits, and 2 P N below 64 */
-        return error_set(e, BLEMISH_ERROR_ARGUMENT, "maps: found %zu pixels, expected fewer than 2^32", total);
-    if (total == 0) return BLEMISH_OK;
+BlemishStatus pixel_ranking_open(PixelRanking *r, size_t maps, size_t room, size_t largest, Error *e) {
+    *r = (PixelRanking){.room = room, .largest = largest};
+    if (room > UINT32_MAX) /* region numbers have 32 bits, and 2 P N below 64 */
+        return error_set(e, BLEMISH_ERROR_ARGUMENT, "maps: found %zu pixels, expected fewer than 2^32", room);
+    if (room == 0) return BLEMISH_OK;
     r->most = maps;
-    r->sound = array_new(total, sizeof *r->sound, e);
+    r->sound = array_new(room, sizeof *r->sound, e);
     r->ends = array_new(maps, sizeof *r->ends, e);
-    r->keys = array_new(r->pixels, sizeof *r->keys, e);
-    r->numbers = array_new(r->pixels, sizeof *r->numbers, e);
+    r->keys = array_new(largest, sizeof *r->keys, e);
+    r->numbers = array_new(largest, sizeof *r->numbers, e);
     if (r->sound && r->ends && r->keys && r->numbers) return BLEMISH_OK;
     pixel_ranking_close(r);
     return e->status;
@@ -48,14 +45,14 @@ void pixel_ranking_close(PixelRanking *r) {
 }
 
 /* Appends the pixels of `found` regions (r->numbers) and weighs these. */
-static BlemishStatus add_defective(PixelRanking *r, uint32_t found, Error *e) {
+static BlemishStatus add_defective(PixelRanking *r, size_t pixels, uint32_t found, Error *e) {
     const size_t first = r->regions + 1;
     size_t defective = 0;
-    for (size_t i = 0; i < r->pixels; i++) defective += r->numbers[i] != 0;
+    for (size_t i = 0; i < pixels; i++) defective += r->numbers[i] != 0;
     if (grow((void **)&r->defects, r->positives, defective, &r->defect_capacity, sizeof *r->defects, e) ||
         grow((void **)&r->weights, first, found, &r->weight_capacity, sizeof *r->weights, e))
         return e->status;
-    for (size_t i = 0; i < r->pixels; i++) {
+    for (size_t i = 0; i < pixels; i++) {
         if (r->numbers[i] == 0) {
             r->sound[r->negatives++] = r->keys[i];
             continue;
@@ -69,19 +66,22 @@ static BlemishStatus add_defective(PixelRanking *r, uint32_t found, Error *e) {
     return BLEMISH_OK;
 }
 
-BlemishStatus pixel_ranking_add(PixelRanking *r, const float *map, const uint8_t *mask, Error *e) {
+BlemishStatus pixel_ranking_add(PixelRanking *r, const float *map, const uint8_t *mask, size_t height, size_t width,
+                                Error *e) {
     uint32_t found = 0;
-    if (r->maps == r->most)
-        return r->pixels ? error_set(e, BLEMISH_ERROR_INTERNAL, "maps: found one more") : BLEMISH_OK;
-    if (!keys_make(map, r->pixels, r->keys))
+    const size_t pixels = height * width;
+    if (r->room == 0) return BLEMISH_OK;
+    if (r->maps == r->most || pixels > r->largest || pixels > r->room - r->negatives - r->positives)
+        return error_set(e, BLEMISH_ERROR_INTERNAL, "maps: found one more, or a larger one");
+    if (!keys_make(map, pixels, r->keys))
         return error_set(e, BLEMISH_ERROR_ARGUMENT, "map %zu: found a value that is no number, expected finite ones",
                          r->maps);
-    if (mask && mask_components(mask, r->height, r->width, r->numbers, &found, e)) return e->status;
+    if (mask && mask_components(mask, height, width, r->numbers, &found, e)) return e->status;
     if (found) {
-        if (add_defective(r, found, e)) return e->status;
+        if (add_defective(r, pixels, found, e)) return e->status;
     } else {
-        memcpy(r->sound + r->negatives, r->keys, r->pixels * sizeof *r->keys);
-        r->negatives += r->pixels;
+        memcpy(r->sound + r->negatives, r->keys, pixels * sizeof *r->keys);
+        r->negatives += pixels;
     }
     r->ends[r->maps++] = (PixelEnds){.sound = r->negatives, .defects = r->positives};
     return BLEMISH_OK;
@@ -98,9 +98,12 @@ PixelMetrics pixel_ranking_metrics(PixelRanking *r) {
 BlemishStatus metric_pixels(const float *const *maps, const uint8_t *const *masks, size_t n, size_t height,
                             size_t width, PixelMetrics *out, Error *e) {
     PixelRanking r;
-    BlemishStatus status = pixel_ranking_open(&r, n, height, width, e);
-    for (size_t i = 0; i < n && r.pixels && status == BLEMISH_OK; i++)
-        status = pixel_ranking_add(&r, maps[i], masks[i], e);
+    size_t pixels, room;
+    if (!size_mul(height, width, &pixels) || !size_mul(pixels, n, &room))
+        return error_set(e, BLEMISH_ERROR_MEMORY, "%zu maps of %zu x %zu are larger than memory", n, height, width);
+    BlemishStatus status = pixel_ranking_open(&r, n, room, pixels, e);
+    for (size_t i = 0; i < n && status == BLEMISH_OK; i++)
+        status = pixel_ranking_add(&r, maps[i], masks[i], height, width, e);
     if (status == BLEMISH_OK) *out = pixel_ranking_metrics(&r);
     pixel_ranking_close(&r);
     return status;

@@ -10,7 +10,7 @@ typedef struct PixelEnds {
 } PixelEnds;
 
 typedef struct PixelRanking {
-    size_t height, width, pixels; /* of a map */
+    size_t room, largest; /* pixels: of all maps together and of the largest at most */
     size_t maps, most;
     uint32_t *sound;   /* keys (ranking.h) of the sound pixels, map after map until the metrics are asked for */
     uint64_t *defects; /* items of the defective ones */
@@ -21,10 +21,11 @@ typedef struct PixelRanking {
     uint32_t *keys, *numbers; /* one map's: scratch */
 } PixelRanking;
 
-/* For up to `maps` maps. On failure nothing is held. */
-BlemishStatus pixel_ranking_open(PixelRanking *r, size_t maps, size_t height, size_t width, Error *e);
+/* For up to `maps` maps, together of up to `room` pixels, each of up to `largest`. On failure nothing is held. */
+BlemishStatus pixel_ranking_open(PixelRanking *r, size_t maps, size_t room, size_t largest, Error *e);
 /* mask: 0 and 1, or NULL where no pixel is defective. Neither is kept. */
-BlemishStatus pixel_ranking_add(PixelRanking *r, const float *map, const uint8_t *mask, Error *e);
+BlemishStatus pixel_ranking_add(PixelRanking *r, const float *map, const uint8_t *mask, size_t height, size_t width,
+                                Error *e);
 /* Sorts in place: the last thing to be asked of it. */
 PixelMetrics pixel_ranking_metrics(PixelRanking *r);
 void pixel_ranking_close(PixelRanking *r);

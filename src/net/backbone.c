@@ -57,14 +57,15 @@ static const char *stage_of(const char *name) {
 #define INPUT_STEP (2.64f / INT8_MOST)
 
 /* The convolution of a quantised trunk; the residual is in the buffer that the result goes to. */
-static BlemishStatus open_int8(Builder *build, Conv **conv, const TrunkConv *c, ConvShape *shape, int from, int to) {
+static BlemishStatus open_int8(Builder *build, Conv **conv, const TrunkConv *c, const float *plain, ConvShape *shape,
+                               int from, int to) {
     Error *e = build->e;
     const size_t per = c->in * c->kernel * c->kernel;
     int8_t *weight = array_new(c->out * per, 1, e);
     float *scale = array_new(c->out, sizeof *scale, e), *bias = array_new(c->out, sizeof *bias, e);
     if (weight && scale && bias) {
         const bool input = build->b->count == 0;
-        quantise_rows(c->weight, c->out, per, per, weight, scale);
+        quantise_rows(plain, c->out, per, per, weight, scale);
         for (size_t i = 0; i < c->out; i++) {
             scale[i] *= (input ? INPUT_STEP : build->step[from]) / c->step;
             bias[i] = c->bias[i] / c->step;
@@ -99,9 +100,12 @@ static Step *add_step(Builder *build, const TrunkConv *conv, size_t height, size
                        .relu = relu,
                        .from = b->type,
                        .to = b->type};
-    if (b->type == ELEMENT_U8 ? open_int8(build, &step->conv, conv, &shape, from, to)
-                              : conv_open(&step->conv, build->engine, &shape, conv->weight, conv->bias, build->e))
-        return NULL;
+    float *owned;
+    const float *weight = trunk_weight(build->trunk, conv, &owned, build->e);
+    if (weight && b->type == ELEMENT_U8) open_int8(build, &step->conv, conv, weight, &shape, from, to);
+    if (weight && b->type != ELEMENT_U8) conv_open(&step->conv, build->engine, &shape, weight, conv->bias, build->e);
+    array_free(owned);
+    if (build->e->status != BLEMISH_OK) return NULL;
     b->count++;
     step->index = (size_t)(conv - build->trunk->convs);
     step->from = from;

@@ -10,7 +10,7 @@ static size_t map_pixels(const HeadTrainer *t) {
     return t->g.h * t->g.w;
 }
 static float *sample_d(const HeadTrainer *t, size_t s) {
-    return t->d + s * map_pixels(t) * CLS_CHANNELS;
+    return t->d.values + s * map_pixels(t) * CLS_CHANNELS;
 }
 
 static Operand clean_weight(const HeadTrainer *t) {
@@ -105,7 +105,7 @@ void cls_forward_finish(HeadTrainer *t, const HeadBatch *batch) {
     const HeadParams *p = &t->heads->params;
     const size_t samples = 2 * batch->images;
     float center[CLS_CHANNELS]; /* any pixel's values are within a few deviations of the mean */
-    memcpy(center, t->d + (map_pixels(t) / 2) * CLS_CHANNELS, sizeof center);
+    memcpy(center, t->d.values + (map_pixels(t) / 2) * CLS_CHANNELS, sizeof center);
     add_map_and_sum(t, samples, center);
     const BatchNorm bn = {p->cls_gamma,           p->cls_beta,  p->cls_bias,  t->cls_mean,
                           t->cls_inv_std,         t->cls_scale, t->cls_shift, t->heads->stats.cls_mean,

@@ -57,11 +57,15 @@ static BlemishStatus open_mix(HeadRunner *r, Level *l, const float *weight, size
 static BlemishStatus fold_seg(HeadRunner *r, const Heads *heads, Error *e) {
     const HeadParams *p = &heads->params;
     const size_t hidden = p->hidden;
-    float *folded = array_new(hidden * p->c, sizeof *folded, e), *scale = array_new(hidden, sizeof *scale, e);
-    float *bias = r->seg_shift;
-    if (folded == NULL || scale == NULL) goto done;
+    float *folded = NULL, *scale = array_new(hidden, sizeof *scale, e), *bias = r->seg_shift;
+    const float *weight = p->seg_weight;
+    if (scale == NULL) return e->status;
     memcpy(bias, p->seg_bias, hidden * sizeof *bias);
-    if (through_adaptor(r->engine, p, p->seg_weight, hidden, folded, bias, e)) goto done;
+    if (heads->step[0] == 0) { /* of a quantised model it is in the weights already */
+        folded = array_new(hidden * p->c, sizeof *folded, e);
+        if (folded == NULL || through_adaptor(r->engine, p, weight, hidden, folded, bias, e)) goto done;
+        weight = folded;
+    }
     for (size_t i = 0; i < hidden; i++) {
         const double s = (double)p->seg_gamma[i] / sqrt((double)heads->stats.seg_var[i] + BN_EPSILON);
         bias[i] = (float)(s * ((double)bias[i] - (double)heads->stats.seg_mean[i]) + (double)p->seg_beta[i]);
@@ -69,7 +73,7 @@ static BlemishStatus fold_seg(HeadRunner *r, const Heads *heads, Error *e) {
         r->seg_out[i] = p->seg_out[i];
     }
     for (int i = 0; i < 2 && e->status == BLEMISH_OK; i++)
-        open_mix(r, &r->seg[i], folded, hidden, hidden + SEG_PAD, scale, hidden, e);
+        open_mix(r, &r->seg[i], weight, hidden, hidden + SEG_PAD, scale, hidden, e);
 done:
     array_free(folded);
     array_free(scale);

@@ -60,7 +60,7 @@ typedef struct HeadTrainer {
     Operand cls2, cls3;                  /* one image's mixes, (h2, w2, CLS_MIXES) */
     float *cls_t2, *cls_t3;              /* the same, lifted along x */
     float *cls_sum;                      /* (h, w, 128): an image's gradient, over both samples */
-    float *d;                            /* (2B, h, w, 128) pre-activations, then their gradients */
+    Operand d;                           /* (2B, h, w, 128) pre-activations, then their gradients */
     float *cls_mean, *cls_inv_std, *cls_scale, *cls_shift; /* (128) */
     float *pooled;                                         /* (2B, 258): what the linear layer sees */
     float *ties, *map_ties;                                /* (2B, 128), (2B): how many pixels share the maximum */

@@ -103,16 +103,20 @@ static void scatter(HeadTrainer *t, size_t at, size_t count) {
             const size_t pixel = t->noisy_pixel[at + i];
             s = sample_of(t, at + i, s);
             t->k->cls_scatter(t->mixes.values + i * CLS_MIXES, t->g.h, t->g.w, pixel / t->g.w, pixel % t->g.w, c, LANES,
-                              t->d + s * t->g.h * t->g.w * CLS_CHANNELS);
+                              t->d.values + s * t->g.h * t->g.w * CLS_CHANNELS);
         }
 }
 
+/* The gradients around a chunk's pixels, (count, 25, 128), in what the product reads. */
 static void gather(HeadTrainer *t, size_t at, size_t count) {
+    const size_t size = t->bf16 ? sizeof(uint16_t) : sizeof(float), sample = t->g.h * t->g.w * CLS_CHANNELS * size;
+    const uint8_t *d = t->bf16 ? (const uint8_t *)t->d.rounded : (const uint8_t *)t->d.values;
+    uint8_t *mixes = t->bf16 ? (uint8_t *)t->mixes.rounded : (uint8_t *)t->mixes.values;
 #pragma omp parallel for schedule(static)
     for (size_t i = 0; i < count; i++) {
         const size_t s = sample_of(t, at + i, 0), pixel = t->noisy_pixel[at + i];
-        t->k->cls_gather(t->d + s * t->g.h * t->g.w * CLS_CHANNELS, t->g.h, t->g.w, pixel / t->g.w, pixel % t->g.w,
-                         t->mixes.values + i * CLS_MIXES);
+        t->k->cls_gather(d + s * sample, size, t->g.h, t->g.w, pixel / t->g.w, pixel % t->g.w,
+                         mixes + i * CLS_MIXES * size);
     }
 }
 
@@ -139,15 +143,15 @@ static BlemishStatus noise_forward(HeadTrainer *t, const HeadBatch *batch, Error
     return BLEMISH_OK;
 }
 
-/* The rows of padding meet zeros of noise. */
+/* The rows of padding meet zeros of noise. Gradients are rounded before they are gathered, each in 25 places. */
 static BlemishStatus noise_backward(HeadTrainer *t, const HeadBatch *batch, HeadParams *grads, Error *e) {
     const HeadParams *p = &t->heads->params;
     const size_t c = p->c;
+    if (t->noisy) operand_round(&t->d, 2 * batch->images * t->g.h * t->g.w * CLS_CHANNELS);
     for (size_t at = 0, n, padded; at < t->noisy; at += n) {
         n = chunk_size(t, at, &padded);
         make_noise(t, batch, at, n, padded);
         gather(t, at, n);
-        operand_round(&t->mixes, n * CLS_MIXES);
         t->chunk.values = t->noise_mix + at * p->hidden;
         operand_round(&t->chunk, padded * p->hidden);
         if (product(t, true, false, p->hidden, c, padded, t->chunk, p->hidden, t->noise, c, true, grads->seg_weight, c,
@@ -215,7 +219,6 @@ static BlemishStatus open_buffers(HeadTrainer *t, Error *e) {
                    {&t->cls_t2, g->h2 * column},
                    {&t->cls_t3, g->h3 * column},
                    {&t->cls_sum, n * CLS_CHANNELS},
-                   {&t->d, 2 * B * n * CLS_CHANNELS},
                    {&t->cls_mean, CLS_CHANNELS},
                    {&t->cls_inv_std, CLS_CHANNELS},
                    {&t->cls_scale, CLS_CHANNELS},
@@ -233,7 +236,7 @@ static BlemishStatus open_buffers(HeadTrainer *t, Error *e) {
 }
 
 /* Every operand but `params`, with its size; three of them hold a rounded copy of values that lie elsewhere. */
-enum { OPERANDS = 13, BORROWED = 3 };
+enum { OPERANDS = 14, BORROWED = 3 };
 typedef struct OperandSize {
     Operand *operand;
     size_t count;
@@ -255,7 +258,8 @@ static void list_operands(HeadTrainer *t, OperandSize out[OPERANDS]) {
                                         {&t->cls_folded, folded},
                                         {&t->cls_dfolded, folded},
                                         {&t->cls2, n2 * CLS_MIXES},
-                                        {&t->cls3, n3 * CLS_MIXES}};
+                                        {&t->cls3, n3 * CLS_MIXES},
+                                        {&t->d, 2 * t->batch * g->h * g->w * CLS_CHANNELS}};
     memcpy(out, list, sizeof list);
 }
 
@@ -305,11 +309,11 @@ BlemishStatus head_trainer_open(HeadTrainer **out, Engine *engine, Heads *heads,
 
 void head_trainer_close(HeadTrainer *t) {
     if (t == NULL) return;
-    void *buffers[] = {t->map,  t->score,         t->noise_mix,    t->noisy_pixel, t->noisy_row, t->seg2,
-                       t->seg3, t->seg_mean,      t->seg_inv_std,  t->seg_scale,   t->seg_shift, t->seg_partial,
-                       t->rows, t->cls_bias_taps, t->cls_bias_map, t->cls_t2,      t->cls_t3,    t->cls_sum,
-                       t->d,    t->cls_mean,      t->cls_inv_std,  t->cls_scale,   t->cls_shift, t->pooled,
-                       t->ties, t->map_ties,      t->cls_partial};
+    void *buffers[] = {t->map,      t->score,         t->noise_mix,    t->noisy_pixel, t->noisy_row, t->seg2,
+                       t->seg3,     t->seg_mean,      t->seg_inv_std,  t->seg_scale,   t->seg_shift, t->seg_partial,
+                       t->rows,     t->cls_bias_taps, t->cls_bias_map, t->cls_t2,      t->cls_t3,    t->cls_sum,
+                       t->cls_mean, t->cls_inv_std,   t->cls_scale,    t->cls_shift,   t->pooled,    t->ties,
+                       t->map_ties, t->cls_partial};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) array_free(buffers[i]);
     close_operands(t);
     lift_close(&t->lift);

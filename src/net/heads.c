@@ -269,7 +269,7 @@ BlemishStatus heads_load_tensor(Heads *heads, size_t index, const TensorFile *fi
     if (tensor_file_get(file, name, t.rank, t.shape, &found, e)) return e->status;
     float *values = array_new(found->count, sizeof *values, e);
     if (values == NULL) return e->status;
-    tensor_to_f32(found, values);
+    tensor_file_floats(file, found, values, e);
     for (size_t k = 0; k < found->count && e->status == BLEMISH_OK; k++)
         if (!isfinite(values[k]) || (variance && values[k] < 0))
             error_set(e, BLEMISH_ERROR_FORMAT, "%s: %s: found %g at %zu, expected finite values%s", file->path, name,

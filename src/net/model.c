@@ -17,6 +17,7 @@ void model_start(Model *model) {
 
 void model_close(Model *model) {
     trunk_close(&model->trunk);
+    tensor_file_close(&model->file);
     heads_close(&model->heads);
     calibration_close(&model->calibration);
     free(model->recipe_json);
@@ -33,7 +34,7 @@ typedef struct Field {
     char value[72];
     bool word; /* a JSON string in the header, else a JSON number or boolean as it stands */
 } Field;
-enum { FIELDS = 17 };
+enum { FIELDS = 19 };
 
 /* The shortest decimal that reads back to the same float. */
 static void float_text(float value, char out[72]) {
@@ -55,10 +56,11 @@ static void describe(const Model *m, Field f[FIELDS]) {
         {"height", "", false},          {"width", "", false},           {"hidden", "", false},
         {"align_corners", "", false},   {"feature_scale", "", false},   {"threshold", "", false},
         {"pixel_threshold", "", false}, {"data_fingerprint", "", true}, {"upscale", "", false},
-        {"classification", "", false},  {"precision", "", true}};
+        {"classification", "", false},  {"precision", "", true},        {"tiles", "", false},
+        {"tile_overlap", "", false}};
     memcpy(f, names, sizeof names);
     enum { SIZE = sizeof f->value };
-    snprintf(f[1].value, SIZE, "%d", m->quantised || m->calibration.verdict != VERDICT_SCORE ? 2 : 1);
+    snprintf(f[1].value, SIZE, "%d", m->quantised || m->calibration.verdict != VERDICT_SCORE || m->tiles ? 2 : 1);
     snprintf(f[2].value, SIZE, "%s", m->program_version);
     snprintf(f[3].value, SIZE, "%s", m->trunk.backbone);
     snprintf(f[4].value, SIZE, "%s", m->heads.icpr ? "icpr" : "jims");
@@ -74,6 +76,8 @@ static void describe(const Model *m, Field f[FIELDS]) {
     snprintf(f[14].value, SIZE, "%s", m->geometry.h == m->geometry.h2 ? "false" : "true");
     snprintf(f[15].value, SIZE, "%s", m->heads.map_score ? "false" : "true");
     snprintf(f[16].value, SIZE, "%s", m->quantised ? "int8" : "fp32");
+    snprintf(f[17].value, SIZE, "%s", m->tiles ? "true" : "false");
+    float_text(m->tile_overlap, f[18].value);
 }
 
 BlemishStatus model_header(Model *model, Error *e) {
@@ -191,6 +195,17 @@ static float read_float(Reader *r, const char *key, double low, double high) {
     return (float)value;
 }
 
+/* Files from before there were tiles have neither field. */
+static void read_tiles(Reader *r, Model *m) {
+    static const char *const booleans[] = {"false", "true", NULL};
+    if (r->e->status) return;
+    char *text = tensor_file_metadata(r->file, "tiles", r->e);
+    if (text == NULL) return;
+    free(text);
+    m->tiles = read_choice(r, "tiles", booleans) == 1;
+    m->tile_overlap = read_float(r, "tile_overlap", 0, m->tiles ? TILE_OVERLAP_MAX : 0);
+}
+
 static void read_word(Reader *r, const char *key, char *out, size_t size) {
     char *text = read_text(r, key);
     if (text == NULL) return;
@@ -246,6 +261,7 @@ static BlemishStatus read_fields(Model *m, Reader *r, Error *e) {
     float scale = read_float(r, "feature_scale", 1e-6, 1e6);
     m->threshold = read_float(r, "threshold", 0, 1);
     m->pixel_threshold = read_float(r, "pixel_threshold", 0, 1);
+    read_tiles(r, m);
     read_fingerprint(r, m->fingerprint);
     m->recipe_json = read_object(r, "recipe");
     m->metrics_json = read_object(r, "metrics");
@@ -274,13 +290,11 @@ static BlemishStatus read_fields(Model *m, Reader *r, Error *e) {
 }
 
 BlemishStatus model_read(Model *model, const char *path, Error *e) {
-    TensorFile file;
     *model = (Model){0};
-    if (tensor_file_open(&file, path, e)) return e->status;
+    if (tensor_file_open(&model->file, path, e)) return e->status;
     e->status = BLEMISH_OK; /* it is what tells the fields' readers to go on */
-    Reader reader = {.file = &file, .e = e};
+    Reader reader = {.file = &model->file, .e = e};
     read_fields(model, &reader, e);
-    tensor_file_close(&file);
     if (e->status) model_close(model);
     return e->status;
 }
@@ -294,15 +308,20 @@ Tensor *list_tensor(Listing *l, TensorType type, size_t rank, const size_t *shap
     return t;
 }
 
-static void list_trunk(Listing *l, const Trunk *trunk) {
+static BlemishStatus list_trunk(Listing *l, const Trunk *trunk, Error *e) {
     for (size_t i = 0; i < trunk->count; i++) {
         const TrunkConv *conv = &trunk->convs[i];
         const size_t shape[4] = {conv->out, conv->in, conv->kernel, conv->kernel};
+        float *owned;
+        const float *weight = trunk_weight(trunk, conv, &owned, e);
+        if (weight == NULL) return e->status;
+        l->owned[l->count] = owned;
         snprintf(l->names[l->count], sizeof l->names[0], "backbone.%s.weight", conv->name);
-        list_tensor(l, TENSOR_F32, 4, shape, conv->weight);
+        list_tensor(l, TENSOR_F32, 4, shape, weight);
         snprintf(l->names[l->count], sizeof l->names[0], "backbone.%s.bias", conv->name);
         list_tensor(l, TENSOR_F32, 1, &conv->out, conv->bias);
     }
+    return BLEMISH_OK;
 }
 
 BlemishStatus list_head(Listing *l, const Heads *heads, size_t index, Error *e) {
@@ -319,7 +338,7 @@ BlemishStatus list_head(Listing *l, const Heads *heads, size_t index, Error *e) 
 
 static BlemishStatus list_all(Listing *l, const Model *model, Error *e) {
     if (model->quantised) return list_quantised(l, model, e);
-    list_trunk(l, &model->trunk);
+    if (list_trunk(l, &model->trunk, e)) return e->status;
     for (size_t i = 0; i < HEAD_TENSORS; i++)
         if (list_head(l, &model->heads, i, e)) return e->status;
     return BLEMISH_OK;

@@ -7,10 +7,13 @@
 
 typedef struct Model {
     Trunk trunk;
+    TensorFile file; /* where the trunk's weights are; empty for a model that was made, not read */
     Heads heads;
     Geometry geometry;
     bool align_corners;
-    bool quantised; /* weights are whole multiples of a row's scale, and activations have steps */
+    bool quantised;     /* weights are whole multiples of a row's scale, and activations have steps */
+    bool tiles;         /* images are judged by tiles of the network's input size, at their own resolution */
+    float tile_overlap; /* part of a tile's side that neighbours share at least, 0 to TILE_OVERLAP_MAX */
     float threshold, pixel_threshold;
     Calibration calibration;
     char regime[16];          /* "unsupervised", "supervised", "none" */
@@ -22,14 +25,18 @@ typedef struct Model {
 } Model;
 
 #define MODEL_FORMAT "blemish-model"
-/* format_version is 1, or 2 where a program that knows only 1 would misread the file: int8 weights, or a verdict that
- * is not the score's. */
+/* format_version is 1, or 2 where a program that knows only 1 would misread the file: int8 weights, a verdict that
+ * is not the score's, or tiles. */
+
+#define TILE_OVERLAP 0.25f /* of models that do not say */
+#define TILE_OVERLAP_MAX 0.5
 
 /* Fills what every new model has: the library's version, thresholds of 0.5, regime "none". */
 void model_start(Model *model);
 /* Rebuilds header_json from the other fields. */
 BlemishStatus model_header(Model *model, Error *e);
-/* Replaces *model, which holds nothing before; on failure it holds nothing after. */
+/* Replaces *model, which holds nothing before; on failure it holds nothing after. The file stays open and the trunk
+ * points to it: a Model is not copied. */
 BlemishStatus model_read(Model *model, const char *path, Error *e);
 BlemishStatus model_write(const Model *model, const char *path, Error *e);
 void model_close(Model *model);

@@ -40,11 +40,16 @@ static BlemishStatus list_rows(Listing *l, const char *name, const char *suffix,
     return BLEMISH_OK;
 }
 
-static BlemishStatus list_conv(Listing *l, const TrunkConv *c, Error *e) {
+static BlemishStatus list_conv(Listing *l, const Trunk *trunk, const TrunkConv *c, Error *e) {
     const size_t shape[4] = {c->out, c->in, c->kernel, c->kernel}, one = 1;
     char name[64];
     snprintf(name, sizeof name, "backbone.%s", c->name);
-    if (list_rows(l, name, ".weight", 4, shape, c->weight, c->in * c->kernel * c->kernel, e)) return e->status;
+    float *owned;
+    const float *weight = trunk_weight(trunk, c, &owned, e);
+    if (weight == NULL) return e->status;
+    const BlemishStatus status = list_rows(l, name, ".weight", 4, shape, weight, c->in * c->kernel * c->kernel, e);
+    array_free(owned);
+    if (status) return status;
     snprintf(l->names[l->count], sizeof l->names[0], "%s.bias", name);
     list_tensor(l, TENSOR_F32, 1, &c->out, c->bias);
     snprintf(l->names[l->count], sizeof l->names[0], "%s.step", name);
@@ -55,7 +60,7 @@ static BlemishStatus list_conv(Listing *l, const TrunkConv *c, Error *e) {
 BlemishStatus list_quantised(Listing *l, const Model *model, Error *e) {
     const HeadParams *p = &model->heads.params;
     for (size_t i = 0; i < model->trunk.count; i++)
-        if (list_conv(l, &model->trunk.convs[i], e)) return e->status;
+        if (list_conv(l, &model->trunk, &model->trunk.convs[i], e)) return e->status;
     for (size_t i = 0; i < HEAD_TENSORS; i++)
         if (!is_mixed(i) && list_head(l, &model->heads, i, e)) return e->status;
     for (int mix = 0; mix < MIXES; mix++) {
@@ -76,7 +81,7 @@ static BlemishStatus fetch(const TensorFile *file, const char *name, size_t rank
                            Error *e) {
     const Tensor *t;
     if (tensor_file_get(file, name, rank, shape, &t, e)) return e->status;
-    tensor_to_f32(t, out);
+    if (tensor_file_floats(file, t, out, e)) return e->status;
     for (size_t i = 0; i < t->count; i++)
         if (!isfinite(out[i]))
             return error_set(e, BLEMISH_ERROR_FORMAT, "%s: %s: found a value that is not finite at %zu", file->path,

@@ -26,21 +26,29 @@ void band_close(Band *band);
 typedef struct TrunkConv {
     char name[48]; /* "layer1.0.conv1" */
     size_t in, out, kernel, stride, padding;
-    float *weight, *bias; /* (out, in, kernel, kernel) and (out), BatchNorm folded in */
-    float step;           /* quantised: what a unit of its output is worth */
+    float *weight; /* (out, in, kernel, kernel), BatchNorm folded in; NULL: still in the trunk's file */
+    float *bias;   /* (out) */
+    float step;    /* quantised: what a unit of its output is worth */
 } TrunkConv;
 #define TRUNK_CONVS_MAX 64
 typedef struct Trunk {
     char backbone[32];
     size_t count, c2, c3;
     TrunkConv convs[TRUNK_CONVS_MAX]; /* in torchvision's order: conv1, then each block's */
+    const TensorFile *file;           /* the model's that still holds the weights, or NULL */
 } Trunk;
 /* From a torchvision-style file, or from fill_tensor where file is NULL. BatchNorm (eps 1e-5) is folded in double. */
 BlemishStatus trunk_load(Trunk *trunk, const char *backbone, const TensorFile *file, Error *e);
-/* From a model file's folded "backbone.<conv>.weight" and ".bias". */
+/* From a model file's folded "backbone.<conv>.weight" and ".bias". The weights are checked and stay in the file, which
+ * must outlive the trunk: next to the packed copies that backbones make of them they would only fill memory. */
 BlemishStatus trunk_load_folded(Trunk *trunk, const char *backbone, const TensorFile *file, Error *e);
 /* The same of a quantised model's file. */
 BlemishStatus trunk_load_quantised(Trunk *trunk, const char *backbone, const TensorFile *file, Error *e);
+/* The convolution's weights as floats: the trunk's own, then *owned is NULL, or read from its file into *owned, which
+ * the caller frees with array_free. NULL on failure. */
+const float *trunk_weight(const Trunk *trunk, const TrunkConv *conv, float **owned, Error *e);
+/* Reads into memory what is still in the file: weights that are to be changed. */
+BlemishStatus trunk_fetch(Trunk *trunk, Error *e);
 void trunk_close(Trunk *trunk);
 
 /* ---- backbone.c ----------------------------------------------------------------------------------------- */

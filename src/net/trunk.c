@@ -23,8 +23,12 @@ static size_t conv_stride(const char *name, bool bottleneck) {
     return strcmp(part, "downsample.0") == 0 || strcmp(part, bottleneck ? "conv2" : "conv1") == 0 ? 2 : 1;
 }
 
-/* Fills everything but the values. */
-static BlemishStatus trunk_layout(Trunk *trunk, const char *backbone, Error *e) {
+static size_t weight_count(const TrunkConv *conv) {
+    return conv->out * conv->in * conv->kernel * conv->kernel;
+}
+
+/* Fills everything but the values; file: where the weights stay, or NULL. */
+static BlemishStatus trunk_layout(Trunk *trunk, const char *backbone, const TensorFile *file, Error *e) {
     enum { CAPACITY = 5 * TRUNK_CONVS_MAX };
     memset(trunk, 0, sizeof *trunk);
     size_t count = trunk_tensors(backbone, NULL, 0);
@@ -40,6 +44,7 @@ static BlemishStatus trunk_layout(Trunk *trunk, const char *backbone, Error *e) 
     if (tensors == NULL) return e->status;
     trunk_tensors(backbone, tensors, count);
     snprintf(trunk->backbone, sizeof trunk->backbone, "%s", backbone);
+    trunk->file = file;
     bool bottleneck = false;
     for (size_t i = 0; i < count; i++) bottleneck |= strcmp(tensors[i].name, "layer1.0.conv3.weight") == 0;
     for (size_t i = 0; i < count; i++) {
@@ -52,9 +57,8 @@ static BlemishStatus trunk_layout(Trunk *trunk, const char *backbone, Error *e) 
         conv->kernel = tensors[i].shape[2];
         conv->padding = conv->kernel / 2;
         conv->stride = conv_stride(conv->name, bottleneck);
-        conv->weight = array_new(conv->out * conv->in * conv->kernel * conv->kernel, sizeof(float), e);
-        conv->bias = array_new(conv->out, sizeof(float), e);
-        if (conv->weight == NULL || conv->bias == NULL) break;
+        if (file == NULL && (conv->weight = array_new(weight_count(conv), sizeof(float), e)) == NULL) break;
+        if ((conv->bias = array_new(conv->out, sizeof(float), e)) == NULL) break;
         if (strncmp(conv->name, "layer2", 6) == 0) trunk->c2 = conv->out;
         if (strncmp(conv->name, "layer3", 6) == 0) trunk->c3 = conv->out;
     }
@@ -70,7 +74,7 @@ static BlemishStatus fetch(const TensorFile *file, const char *name, size_t rank
     }
     const Tensor *tensor;
     if (tensor_file_get(file, name, rank, shape, &tensor, e)) return e->status;
-    tensor_to_f32(tensor, out);
+    if (tensor_file_floats(file, tensor, out, e)) return e->status;
     for (size_t i = 0; i < tensor->count; i++)
         if (!isfinite(out[i]))
             return error_set(e, BLEMISH_ERROR_FORMAT, "%s: %s: found a value that is not finite at %zu", file->path,
@@ -108,53 +112,86 @@ done:
     return e->status;
 }
 
-static BlemishStatus load_folded_conv(TrunkConv *conv, const TensorFile *file, Error *e) {
+/* int8 weights become multiples of their row's scale. */
+static BlemishStatus apply_scales(const Trunk *trunk, const TrunkConv *conv, float *weight, Error *e) {
     char name[128];
-    const size_t shape[4] = {conv->out, conv->in, conv->kernel, conv->kernel};
-    snprintf(name, sizeof name, "backbone.%s.weight", conv->name);
-    if (fetch(file, name, 4, shape, conv->weight, e)) return e->status;
-    snprintf(name, sizeof name, "backbone.%s.bias", conv->name);
-    return fetch(file, name, 1, &conv->out, conv->bias, e);
-}
-
-/* int8 weights with a scale for each row, and the step of the result. */
-static BlemishStatus load_quantised_conv(TrunkConv *conv, const TensorFile *file, Error *e) {
-    char name[128];
-    const size_t per = conv->in * conv->kernel * conv->kernel, one = 1;
-    if (load_folded_conv(conv, file, e)) return e->status;
+    const size_t per = conv->in * conv->kernel * conv->kernel;
     float *scale = array_new(conv->out, sizeof *scale, e);
     if (scale == NULL) return e->status;
     snprintf(name, sizeof name, "backbone.%s.scale", conv->name);
-    if (fetch(file, name, 1, &conv->out, scale, e) == BLEMISH_OK)
-        for (size_t i = 0; i < conv->out * per; i++) conv->weight[i] *= scale[i / per];
+    const BlemishStatus status = fetch(trunk->file, name, 1, &conv->out, scale, e);
+    for (size_t i = 0; i < conv->out * per && status == BLEMISH_OK; i++) weight[i] *= scale[i / per];
     array_free(scale);
-    snprintf(name, sizeof name, "backbone.%s.step", conv->name);
-    if (e->status || fetch(file, name, 1, &one, &conv->step, e)) return e->status;
-    if (!(conv->step > 0))
-        return error_set(e, BLEMISH_ERROR_FORMAT, "%s: %s: found %g, expected a positive number", file->path, name,
-                         (double)conv->step);
+    return status;
+}
+
+const float *trunk_weight(const Trunk *trunk, const TrunkConv *conv, float **owned, Error *e) {
+    char name[128];
+    const size_t shape[4] = {conv->out, conv->in, conv->kernel, conv->kernel};
+    *owned = NULL;
+    if (conv->weight) return conv->weight;
+    if ((*owned = array_new(weight_count(conv), sizeof **owned, e)) == NULL) return NULL;
+    snprintf(name, sizeof name, "backbone.%s.weight", conv->name);
+    if (fetch(trunk->file, name, 4, shape, *owned, e) || (conv->step > 0 && apply_scales(trunk, conv, *owned, e))) {
+        array_free(*owned);
+        *owned = NULL;
+    }
+    return *owned;
+}
+
+BlemishStatus trunk_fetch(Trunk *trunk, Error *e) {
+    for (size_t i = 0; i < trunk->count; i++) {
+        TrunkConv *conv = &trunk->convs[i];
+        if (conv->weight == NULL && trunk_weight(trunk, conv, &conv->weight, e) == NULL) return e->status;
+    }
     return BLEMISH_OK;
 }
 
-static BlemishStatus load_all(Trunk *trunk, const char *backbone, const TensorFile *file,
-                              BlemishStatus (*load)(TrunkConv *, const TensorFile *, Error *), Error *e) {
+/* The bias; the weights are read to see that they are there and finite. */
+static BlemishStatus load_folded_conv(Trunk *trunk, TrunkConv *conv, Error *e) {
+    char name[128];
+    float *weight;
+    trunk_weight(trunk, conv, &weight, e);
+    array_free(weight);
+    snprintf(name, sizeof name, "backbone.%s.bias", conv->name);
+    return e->status ? e->status : fetch(trunk->file, name, 1, &conv->out, conv->bias, e);
+}
+
+/* The same and the step of the result, which tells trunk_weight that the weights have scales. */
+static BlemishStatus load_quantised_conv(Trunk *trunk, TrunkConv *conv, Error *e) {
+    char name[128];
+    const size_t one = 1;
+    snprintf(name, sizeof name, "backbone.%s.step", conv->name);
+    if (fetch(trunk->file, name, 1, &one, &conv->step, e)) return e->status;
+    if (!(conv->step > 0))
+        return error_set(e, BLEMISH_ERROR_FORMAT, "%s: %s: found %g, expected a positive number", trunk->file->path,
+                         name, (double)conv->step);
+    return load_folded_conv(trunk, conv, e);
+}
+
+static BlemishStatus load_from_model(Trunk *trunk, const char *backbone, const TensorFile *file,
+                                     BlemishStatus (*load)(Trunk *, TrunkConv *, Error *), Error *e) {
     e->status = BLEMISH_OK;
-    trunk_layout(trunk, backbone, e);
-    for (size_t i = 0; i < trunk->count && e->status == BLEMISH_OK; i++) load(&trunk->convs[i], file, e);
+    trunk_layout(trunk, backbone, file, e);
+    for (size_t i = 0; i < trunk->count && e->status == BLEMISH_OK; i++) load(trunk, &trunk->convs[i], e);
     if (e->status != BLEMISH_OK) trunk_close(trunk);
     return e->status;
 }
 
 BlemishStatus trunk_load(Trunk *trunk, const char *backbone, const TensorFile *file, Error *e) {
-    return load_all(trunk, backbone, file, load_conv, e);
+    e->status = BLEMISH_OK;
+    trunk_layout(trunk, backbone, NULL, e);
+    for (size_t i = 0; i < trunk->count && e->status == BLEMISH_OK; i++) load_conv(&trunk->convs[i], file, e);
+    if (e->status != BLEMISH_OK) trunk_close(trunk);
+    return e->status;
 }
 
 BlemishStatus trunk_load_folded(Trunk *trunk, const char *backbone, const TensorFile *file, Error *e) {
-    return load_all(trunk, backbone, file, load_folded_conv, e);
+    return load_from_model(trunk, backbone, file, load_folded_conv, e);
 }
 
 BlemishStatus trunk_load_quantised(Trunk *trunk, const char *backbone, const TensorFile *file, Error *e) {
-    return load_all(trunk, backbone, file, load_quantised_conv, e);
+    return load_from_model(trunk, backbone, file, load_quantised_conv, e);
 }
 
 void trunk_close(Trunk *trunk) {

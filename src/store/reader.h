@@ -4,10 +4,14 @@
 
 #include "store/store.h"
 
+#include <time.h>
+
 typedef struct Block Block; /* memory of tensors whose bytes are not in the file as a Tensor needs them */
 struct TensorStorage {
     const uint8_t *bytes; /* the whole file, mapped */
     size_t length;
+    int fd; /* open while bytes is not NULL */
+    struct timespec modified;
     Block *blocks;
 };
 

@@ -96,11 +96,11 @@ static BlemishStatus map_file(TensorFile *file, Error *e) {
         if (bytes == MAP_FAILED) {
             status = error_errno(e, "%s: cannot map", file->path);
         } else {
-            file->storage->bytes = bytes;
-            file->storage->length = (size_t)info.st_size;
+            *file->storage = (struct TensorStorage){
+                .bytes = bytes, .length = (size_t)info.st_size, .fd = fd, .modified = info.st_mtim};
         }
     }
-    close(fd);
+    if (status != BLEMISH_OK) close(fd);
     return status;
 }
 
@@ -151,7 +151,10 @@ void tensor_file_close(TensorFile *file) {
             free(file->storage->blocks);
             file->storage->blocks = next;
         }
-        if (file->storage->bytes) munmap((void *)file->storage->bytes, file->storage->length);
+        if (file->storage->bytes) {
+            munmap((void *)file->storage->bytes, file->storage->length);
+            close(file->storage->fd);
+        }
         free(file->storage);
     }
     *file = (TensorFile){0};
@@ -227,4 +230,42 @@ void tensor_to_f32(const Tensor *tensor, float *out) {
     case TENSOR_U8:
         CONVERT(uint8_t, (float)v);
     }
+}
+
+/* `length` bytes of the file from `offset`. */
+static BlemishStatus read_bytes(const TensorFile *file, void *out, size_t length, size_t offset, Error *e) {
+    while (length > 0) {
+        const ssize_t n = pread(file->storage->fd, out, length, (off_t)offset);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return error_errno(e, "%s: cannot read", file->path);
+        if (n == 0) return error_set(e, BLEMISH_ERROR_IO, "%s: found its end at byte %zu", file->path, offset);
+        out = (uint8_t *)out + n;
+        offset += (size_t)n;
+        length -= (size_t)n;
+    }
+    return BLEMISH_OK;
+}
+
+BlemishStatus tensor_file_floats(const TensorFile *file, const Tensor *tensor, float *out, Error *e) {
+    const struct TensorStorage *storage = file->storage;
+    const uint8_t *data = tensor->data;
+    if (storage == NULL || data < storage->bytes || data >= storage->bytes + storage->length) { /* in a block */
+        tensor_to_f32(tensor, out);
+        return BLEMISH_OK;
+    }
+    uint8_t bytes[1 << 14];
+    const size_t size = tensor_type_size(tensor->type);
+    Tensor piece = {.type = tensor->type, .data = bytes};
+    for (size_t at = 0; at < tensor->count; at += piece.count) {
+        piece.count = tensor->count - at < sizeof bytes / size ? tensor->count - at : sizeof bytes / size;
+        if (read_bytes(file, bytes, piece.count * size, (size_t)(data - storage->bytes) + at * size, e))
+            return e->status;
+        tensor_to_f32(&piece, out + at);
+    }
+    struct stat now;
+    if (fstat(storage->fd, &now) < 0) return error_errno(e, "%s: cannot read", file->path);
+    if ((size_t)now.st_size != storage->length || now.st_mtim.tv_sec != storage->modified.tv_sec ||
+        now.st_mtim.tv_nsec != storage->modified.tv_nsec)
+        return error_set(e, BLEMISH_ERROR_IO, "%s: found it changed since it was opened", file->path);
+    return BLEMISH_OK;
 }

@@ -11,14 +11,16 @@ static bool endless(const Examples *x) {
 
 /* The views' entries, or where `views` is NULL the normals as they are. */
 static BlemishStatus compute_features(Features *f, const Examples *x, const Views *views, Engine *engine,
-                                      const Trunk *trunk, const Geometry *g, const BlemishTrainSettings *s, Error *e) {
+                                      const Trunk *trunk, const Geometry *g, const Recipe *recipe,
+                                      const BlemishTrainSettings *s, Error *e) {
     const size_t count = views ? views->count : x->normals;
-    const FeatureSettings settings = {s->cache_mb, s->cache_dir, s->progress, s->progress_user};
+    const FeatureSettings settings = {s->cache_mb, s->cache_dir, s->progress, s->progress_user, recipe->bf16 != 0};
     FeatureSource *sources = array_new(count, sizeof *sources, e);
     if (sources == NULL) return e->status;
-    for (size_t i = 0; i < count; i++)
-        sources[i] =
-            (FeatureSource){x->samples[views ? views_image(views, i) : i]->path, views ? views->list[i] : AUGMENT_NONE};
+    for (size_t i = 0; i < count; i++) {
+        const Sample *sample = x->samples[views ? views_image(views, i) : i];
+        sources[i] = (FeatureSource){sample->path, views ? views->list[i] : AUGMENT_NONE, sample->tile};
+    }
     features_open(f, engine, trunk, g, sources, count, &settings, e);
     array_free(sources);
     return e->status;
@@ -44,13 +46,13 @@ static BlemishStatus open_features(Examples *x, Engine *engine, const Trunk *tru
     if (!measured) *scale = (float)recipe->feature_scale;
     if (measured && !plain) {
         Features normals;
-        if (compute_features(&normals, x, NULL, engine, trunk, g, settings, e)) return e->status;
+        if (compute_features(&normals, x, NULL, engine, trunk, g, recipe, settings, e)) return e->status;
         measure_scale(&normals, x->normals, g, scale, e);
         features_close(&normals);
         if (e->status != BLEMISH_OK) return e->status;
     }
-    if (endless(x)) return features_open_empty(&x->features, engine, trunk, g, batch, e);
-    if (compute_features(&x->features, x, &x->views, engine, trunk, g, settings, e)) return e->status;
+    if (endless(x)) return features_open_empty(&x->features, engine, trunk, g, batch, recipe->bf16 != 0, e);
+    if (compute_features(&x->features, x, &x->views, engine, trunk, g, recipe, settings, e)) return e->status;
     return measured && plain ? measure_scale(&x->features, x->normals, g, scale, e) : BLEMISH_OK;
 }
 
@@ -90,7 +92,7 @@ BlemishStatus examples_show(Examples *x, const Draw *draws, size_t images, uint6
         x->entries[i] = s.entry;
         if (!endless(x)) continue;
         if (image >= x->normals && targets_renew(&x->targets, i, image - x->normals, &s.view, e)) return e->status;
-        x->sources[i] = (FeatureSource){x->samples[image]->path, s.view};
+        x->sources[i] = (FeatureSource){x->samples[image]->path, s.view, x->samples[image]->tile};
     }
     return endless(x) ? features_renew(&x->features, x->sources, images, e) : BLEMISH_OK;
 }

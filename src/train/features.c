@@ -61,6 +61,10 @@ static uint16_t *entry_at(const Features *f, size_t i) {
 static void close_backbone(Features *f) {
     backbone_close(f->backbone);
     f->backbone = NULL;
+    image_free(&f->image);
+    f->path = NULL;
+    array_free(f->scratch);
+    f->scratch = NULL;
 }
 
 void features_close(Features *f) {
@@ -72,25 +76,69 @@ void features_close(Features *f) {
 
 /* ---- filling --------------------------------------------------------------------------------------------- */
 
-static BlemishStatus load_input(const FeatureSource *source, size_t height, size_t width, float *input, Error *e) {
+static BlemishStatus load_whole(const Features *f, const FeatureSource *source, float *input, Error *e) {
     BlemishImage image;
     if (image_decode(&image, source->path, e)) return e->status;
-    augment_image(&source->view, &image, height, width, input, e);
+    augment_image(&source->view, &image, f->height, f->width, input, e);
     image_free(&image);
     return e->status;
 }
 
+static BlemishStatus hold_image(Features *f, const char *path, Error *e) {
+    if (f->path && strcmp(f->path, path) == 0) return BLEMISH_OK;
+    image_free(&f->image);
+    f->path = NULL;
+    if (image_decode(&f->image, path, e)) return e->status;
+    f->path = path;
+    return BLEMISH_OK;
+}
+
+/* The tiles of an image follow one another: it is decoded for the first of them. */
+static BlemishStatus load_tile(Features *f, const FeatureSource *source, float *input, Error *e) {
+    const Tile *tile = &source->tile;
+    if (hold_image(f, source->path, e)) return e->status;
+    if (tile->y >= f->image.height || tile->x >= f->image.width)
+        return error_set(e, BLEMISH_ERROR_IO, "%s: found %zux%zu pixels, fewer than when it was read first",
+                         source->path, f->image.height, f->image.width);
+    if (f->scratch == NULL && (f->scratch = array_new(f->height * f->width, 3, e)) == NULL) return e->status;
+    const BlemishImage window = image_window(&f->image, tile->y, tile->x, f->height, f->width, f->scratch);
+    return augment_image(&source->view, &window, f->height, f->width, input, e);
+}
+
+/* The batch's inputs, whole images side by side; the error is that of the first one that fails, whatever the threads. */
+static BlemishStatus load_batch(Features *f, const FeatureSource *sources, size_t n, Error *e) {
+    const size_t size = f->height * f->width * 3;
+    float *input = backbone_input(f->backbone);
+    Error errors[BACKBONE_BATCH] = {0};
+#pragma omp parallel for schedule(dynamic)
+    for (size_t k = 0; k < n; k++)
+        if (!sources[k].tile.cut) load_whole(f, &sources[k], input + k * size, &errors[k]);
+    for (size_t k = 0; k < n; k++) {
+        if (sources[k].tile.cut) load_tile(f, &sources[k], input + k * size, &errors[k]);
+        if (errors[k].status == BLEMISH_OK) continue;
+        *e = errors[k];
+        return e->status;
+    }
+    return BLEMISH_OK;
+}
+
+/* One map of an entry, which the backbone made in fp32 or in bfloat16. */
+static void keep(const Features *f, const void *maps, size_t k, size_t size, uint16_t *entry) {
+    if (f->type == ELEMENT_BF16)
+        memcpy(entry, (const uint16_t *)maps + k * size, size * sizeof *entry);
+    else
+        kernels()->to_bf16((const float *)maps + k * size, size, entry);
+}
+
 /* Entries first to first + n - 1, at most a batch. */
 static BlemishStatus compute(Features *f, size_t first, size_t n, const FeatureSource *sources, Error *e) {
-    float *input = backbone_input(f->backbone);
-    for (size_t k = 0; k < n; k++)
-        if (load_input(&sources[k], f->height, f->width, input + k * f->height * f->width * 3, e)) return e->status;
+    if (load_batch(f, sources, n, e)) return e->status;
     engine_lap(f->engine, "decode");
     const void *f2, *f3;
     if (backbone_run(f->backbone, &f2, &f3, e)) return e->status;
     for (size_t k = 0; k < n; k++) {
-        kernels()->to_bf16((const float *)f2 + k * f->size2, f->size2, entry_at(f, first + k));
-        kernels()->to_bf16((const float *)f3 + k * f->size3, f->size3, entry_at(f, first + k) + f->size2);
+        keep(f, f2, k, f->size2, entry_at(f, first + k));
+        keep(f, f3, k, f->size3, entry_at(f, first + k) + f->size2);
     }
     engine_lap(f->engine, "keep features");
     return BLEMISH_OK;
@@ -123,12 +171,15 @@ static BlemishStatus open_empty(Features *f, Engine *engine, const Trunk *trunk,
     e->status = BLEMISH_OK;
     *f = (Features){.count = count,
                     .engine = engine,
+                    .type = settings->bf16 ? ELEMENT_BF16 : ELEMENT_F32,
                     .size2 = g->h2 * g->w2 * g->c2,
                     .size3 = g->h3 * g->w3 * g->c3,
                     .height = g->height,
                     .width = g->width};
     if (reserve(f, settings, e)) return e->status;
-    return backbone_open(&f->backbone, engine, trunk, ELEMENT_F32, BACKBONE_BATCH, g->height, g->width, e);
+    backbone_open(&f->backbone, engine, trunk, f->type, BACKBONE_BATCH, g->height, g->width, e);
+    engine_lap(engine, "open backbone");
+    return e->status;
 }
 
 BlemishStatus features_open(Features *f, Engine *engine, const Trunk *trunk, const Geometry *g,
@@ -140,8 +191,8 @@ BlemishStatus features_open(Features *f, Engine *engine, const Trunk *trunk, con
 }
 
 BlemishStatus features_open_empty(Features *f, Engine *engine, const Trunk *trunk, const Geometry *g, size_t count,
-                                  Error *e) {
-    const FeatureSettings in_memory = {.cache_mb = SIZE_MAX};
+                                  bool bf16, Error *e) {
+    const FeatureSettings in_memory = {.cache_mb = SIZE_MAX, .bf16 = bf16};
     if (open_empty(f, engine, trunk, g, count, &in_memory, e)) features_close(f);
     return e->status;
 }

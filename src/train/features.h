@@ -10,6 +10,7 @@
 typedef struct FeatureSource {
     const char *path;
     Augmentation view;
+    Tile tile;
 } FeatureSource;
 
 typedef struct Features {
@@ -18,8 +19,12 @@ typedef struct Features {
     uint16_t *memory, *mapped;
     size_t mapped_bytes;
     const Engine *engine; /* whose profile counts */
+    Element type;         /* of what the backbone computes in: ELEMENT_F32 or ELEMENT_BF16 */
     size_t height, width; /* of the backbone's input */
-    Backbone *backbone;   /* open while entries are computed */
+    Backbone *backbone;   /* open while entries are computed, as what follows is */
+    BlemishImage image;   /* the last one decoded: many sources in a row may be of one */
+    const char *path;     /* its file */
+    uint8_t *scratch;     /* (height, width, 3): a tile that reaches beyond its image; NULL until there is a tile */
 } Features;
 
 typedef struct FeatureSettings {
@@ -27,14 +32,16 @@ typedef struct FeatureSettings {
     const char *cache_dir; /* NULL: $TMPDIR or /tmp */
     BlemishProgressFn progress;
     void *progress_user;
+    bool bf16; /* the backbone computes in bfloat16; needs engine_has_bf16 */
 } FeatureSettings;
 
-/* Decodes every source, runs the backbone. BLEMISH_ERROR_INTERRUPTED when progress asks to stop. */
+/* Decodes every source, images side by side, and runs the backbone. BLEMISH_ERROR_INTERRUPTED when progress asks to
+ * stop. */
 BlemishStatus features_open(Features *f, Engine *engine, const Trunk *trunk, const Geometry *g,
                             const FeatureSource *sources, size_t count, const FeatureSettings *settings, Error *e);
 /* `count` empty entries in memory, for features_renew. */
 BlemishStatus features_open_empty(Features *f, Engine *engine, const Trunk *trunk, const Geometry *g, size_t count,
-                                  Error *e);
+                                  bool bf16, Error *e);
 /* Computes entries 0 to count - 1 anew: the same bits as features_open's of these sources. */
 BlemishStatus features_renew(Features *f, const FeatureSource *sources, size_t count, Error *e);
 void features_close(Features *f);

@@ -1,4 +1,5 @@
 /* The recipe's keys are one table: name, type, place, range and help; setting, listing and writing follow from it. */
+#include "net/model.h"
 #include "train/train.h"
 
 #include <stdio.h>
@@ -30,7 +31,8 @@ static const Key keys[] = {
     {"train.epochs", KIND_COUNT, false, AT(epochs), 1, 100000, NULL, "passes over the training images"},
     {"train.batch", KIND_COUNT, false, AT(batch), 1, 4096, NULL, "images of one step"},
     {"train.bf16", KIND_SWITCH, true, AT(bf16), 0, 1, NULL,
-     "1: matrix products in bfloat16 (sums, weights and the rest in fp32); auto: where the processor has them"},
+     "1: features and matrix products in bfloat16 (sums, weights and the rest in fp32); auto: where the processor has "
+     "it"},
     {"train.seed", KIND_SEED, false, AT(seed), 0, SEED_MAX, NULL, "seed of every random draw"},
     {"train.adaptor_lr", KIND_REAL, false, AT(adaptor_lr), 0, 1, NULL, "learning rate of the adaptor"},
     {"train.adaptor_decay", KIND_REAL, false, AT(adaptor_decay), 0, 10, NULL, "weight decay of the adaptor"},
@@ -85,6 +87,10 @@ static const Key keys[] = {
      "largest shift, as a fraction of the height and of the width, 0: off"},
     {"data.variants", KIND_COUNT, false, AT(variants), 0, 1000, NULL,
      "random variants of brightness, contrast and shift that are kept of an image, 0: drawn anew at every showing"},
+    {"data.tiles", KIND_SWITCH, false, AT(tiles), 0, 1, NULL,
+     "1: images are cut into overlapping tiles of the network's input size, at their own resolution"},
+    {"data.tile_overlap", KIND_REAL, false, AT(tile_overlap), 0, TILE_OVERLAP_MAX, NULL,
+     "least part of a tile's side that neighbours share"},
 };
 enum { KEYS = sizeof keys / sizeof keys[0] };
 
@@ -113,6 +119,7 @@ void recipe_defaults(Recipe *recipe) {
         .flips = 1,
         .dilate = 7,
         .variants = 4,
+        .tile_overlap = (double)TILE_OVERLAP,
         .distance_weights = 1,
         .align_corners = 1,
         .upscale = 1,

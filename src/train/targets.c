@@ -1,6 +1,7 @@
 #include "train/targets.h"
 
 #include "image/image.h"
+#include "train/pieces.h"
 
 #include <string.h>
 
@@ -37,12 +38,6 @@ static bool has_defect(const Targets *t, size_t entry, size_t entries) {
 }
 
 /* ---- all of them ----------------------------------------------------------------------------------------- */
-
-/* mask->data is NULL where there is none. */
-static BlemishStatus read_mask(MaskReader *reader, const Sample *sample, BlemishImage *mask, Error *e) {
-    *mask = (BlemishImage){0};
-    return sample->mask_path ? mask_read(reader, sample->mask_path, sample->path, mask, e) : BLEMISH_OK;
-}
 
 /* Every view of one image. */
 static BlemishStatus make_views(Targets *t, size_t first, const BlemishImage *mask, Augmentation *views, size_t count,
@@ -92,15 +87,15 @@ static void scratch_close(TargetScratch *s) {
 
 BlemishStatus targets_open(Targets *t, const Sample *const *samples, size_t count, const Geometry *g,
                            const Recipe *recipe, Augmentation *views, size_t per_image, Error *e) {
-    MaskReader reader = {0};
+    PieceMasks masks = {0};
     BlemishStatus status = open_entries(t, g, recipe, count * per_image, e);
     for (size_t i = 0; i < count && status == BLEMISH_OK; i++) {
         BlemishImage mask;
-        status = read_mask(&reader, samples[i], &mask, e);
+        status = piece_mask(&masks, samples[i], g->height, g->width, &mask, e);
         if (status == BLEMISH_OK) status = make_views(t, i * per_image, &mask, views + i * per_image, per_image, e);
         image_free(&mask);
     }
-    mask_reader_close(&reader);
+    piece_masks_close(&masks);
     scratch_close(&t->scratch);
     if (status != BLEMISH_OK) targets_close(t);
     return status;
@@ -108,7 +103,7 @@ BlemishStatus targets_open(Targets *t, const Sample *const *samples, size_t coun
 
 BlemishStatus targets_open_empty(Targets *t, const Sample *const *samples, size_t count, const Geometry *g,
                                  const Recipe *recipe, size_t entries, Error *e) {
-    MaskReader reader = {0};
+    PieceMasks masks = {0};
     BlemishStatus status = open_entries(t, g, recipe, count ? entries : 0, e);
     if (status == BLEMISH_OK && count) {
         t->turned = array_new(count, t->turns * g->height * g->width, e);
@@ -117,11 +112,11 @@ BlemishStatus targets_open_empty(Targets *t, const Sample *const *samples, size_
     }
     for (size_t i = 0; i < count && status == BLEMISH_OK; i++) {
         BlemishImage mask;
-        status = read_mask(&reader, samples[i], &mask, e);
+        status = piece_mask(&masks, samples[i], g->height, g->width, &mask, e);
         if (status == BLEMISH_OK) status = keep_turned(t, i, &mask, e);
         image_free(&mask);
     }
-    mask_reader_close(&reader);
+    piece_masks_close(&masks);
     if (status != BLEMISH_OK) targets_close(t);
     return status;
 }

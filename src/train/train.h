@@ -35,6 +35,8 @@ typedef struct Recipe {
     int rotate;    /* 0; 1: images are shown in four quarter turns */
     double brightness, contrast, shift; /* 0 0 0: largest changes, relative, relative and of the side */
     size_t variants;      /* 4: random variants of those three that are kept of an image; 0: drawn at every showing */
+    int tiles;            /* 0; 1: images are cut into tiles of the network's input size */
+    double tile_overlap;  /* 0.25: part of a tile's side that neighbours share at least */
     int distance_weights; /* 1: the loss weights D (docs/recipes.md), supervised only */
     int align_corners;    /* 1 */
     int upscale;          /* 1; 0: the feature resolution is layer2's */

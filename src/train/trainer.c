@@ -4,6 +4,7 @@
 #include "train/checkpoint.h"
 #include "train/examples.h"
 #include "train/loss.h"
+#include "train/pieces.h"
 #include "train/train_log.h"
 
 #include "net/head_train.h"
@@ -32,8 +33,7 @@ typedef struct Trainer {
     HeadTrainer *head_trainer;
     HeadParams grads;
     Optimiser optimiser;
-    const Sample **samples; /* normals, then anomalies */
-    size_t normals, anomalies;
+    Pieces pieces;
     Examples examples;
     Sampler sampler;
     Draw *draws;
@@ -48,22 +48,6 @@ typedef struct Trainer {
 } Trainer;
 
 /* ---- opening --------------------------------------------------------------------------------------------- */
-
-static BlemishStatus list_samples(Trainer *t, const Manifest *manifest, Error *e) {
-    t->samples = array_new(manifest->count, sizeof *t->samples, e);
-    if (t->samples == NULL)
-        return manifest->count ? e->status
-                               : error_set(e, BLEMISH_ERROR_ARGUMENT, "training images: found none, expected some");
-    for (int label = BLEMISH_LABEL_GOOD; label <= BLEMISH_LABEL_DEFECT; label++)
-        for (size_t i = 0; i < manifest->count; i++) {
-            const Sample *s = &manifest->samples[i];
-            if (s->split != BLEMISH_SPLIT_TRAIN || (int)s->label != label) continue;
-            if (label == BLEMISH_LABEL_DEFECT && t->recipe->regime != REGIME_SUPERVISED) continue;
-            t->samples[t->normals + t->anomalies] = s;
-            (*(label == BLEMISH_LABEL_GOOD ? &t->normals : &t->anomalies))++;
-        }
-    return BLEMISH_OK;
-}
 
 static size_t steps_of(const Trainer *t) {
     return (sampler_epoch_length(&t->sampler) + t->batch_size - 1) / t->batch_size;
@@ -96,8 +80,8 @@ static BlemishStatus open_learning(Trainer *t, Error *e) {
         head_trainer_open(&t->head_trainer, t->engine, t->heads, &t->g, &settings, e))
         return e->status;
     t->draws = array_new(sampler_epoch_length(&t->sampler), sizeof *t->draws, e);
-    t->cursor.shown = array_new(t->normals, sizeof *t->cursor.shown, e);
-    t->cursor.normals = t->normals;
+    t->cursor.shown = array_new(t->pieces.normals, sizeof *t->cursor.shown, e);
+    t->cursor.normals = t->pieces.normals;
     return e->status == BLEMISH_OK ? open_batch(t, e) : e->status;
 }
 
@@ -112,20 +96,21 @@ static BlemishStatus resume(Trainer *t, Error *e) {
                          "%s: numbers: found epoch %zu, step %zu, total %" PRIu64
                          ", expected a place in %zu x %zu steps",
                          path, epoch, step, t->optimiser.steps, t->recipe->epochs, steps);
-    memcpy(t->sampler.shown, t->cursor.shown, t->normals * sizeof *t->sampler.shown);
+    memcpy(t->sampler.shown, t->cursor.shown, t->pieces.normals * sizeof *t->sampler.shown);
     return BLEMISH_OK;
 }
 
 static void trainer_close(Trainer *t) {
     Batch *b = &t->batch;
-    void *buffers[] = {b->f2,   b->f3,    b->weight,    b->dmap,  b->dscore,       b->scratch,        b->noise_mask,
-                       b->mask, b->label, b->segmented, t->draws, t->cursor.shown, (void *)t->samples};
+    void *buffers[] = {b->f2,         b->f3,   b->weight, b->dmap,      b->dscore, b->scratch,
+                       b->noise_mask, b->mask, b->label,  b->segmented, t->draws,  t->cursor.shown};
     for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++) array_free(buffers[i]);
     head_trainer_close(t->head_trainer);
     head_params_close(&t->grads);
     optimiser_close(&t->optimiser);
     examples_close(&t->examples);
     sampler_close(&t->sampler);
+    pieces_close(&t->pieces);
     engine_close(t->engine);
 }
 
@@ -179,7 +164,7 @@ static void fill_batch(Trainer *t, const Draw *draws, size_t images) {
     for (size_t i = 0; i < images; i++)
         examples_features(&t->examples, i, scale, b->f2 + i * f->size2, b->f3 + i * f->size3);
     for (size_t s = 0; s < 2 * images; s++)
-        fill_sample(t, s, s >= images, s % images, draws[s % images].sample >= t->normals);
+        fill_sample(t, s, s >= images, s % images, draws[s % images].sample >= t->pieces.normals);
 }
 
 static BlemishStatus diverged(const Trainer *t, const char *what, double found, Error *e) {
@@ -272,7 +257,7 @@ static BlemishStatus end_epoch(Trainer *t, Error *e) {
                                   .images_per_second = sums[6] / fmax(seconds, 1e-9),
                                   .seconds = seconds};
     memset(sums, 0, sizeof t->cursor.sums);
-    memcpy(t->cursor.shown, t->sampler.shown, t->normals * sizeof *t->cursor.shown);
+    memcpy(t->cursor.shown, t->sampler.shown, t->pieces.normals * sizeof *t->cursor.shown);
     t->cursor.step = 0;
     t->cursor.epoch++;
     if (train_log_row(&t->log, &figures, e)) {
@@ -315,19 +300,24 @@ static BlemishStatus run_epochs(Trainer *t, Error *e) {
 /* ---- the run --------------------------------------------------------------------------------------------- */
 
 /* "resnet18 0123456789abcdef": the backbone and a hash of its folded weights. */
-static void name_backbone(const Trunk *trunk, char out[64]) {
+static BlemishStatus name_backbone(const Trunk *trunk, char out[64], Error *e) {
     uint64_t hash = FNV1A64_BASIS;
     for (size_t i = 0; i < trunk->count; i++) {
         const TrunkConv *c = &trunk->convs[i];
         const size_t count = c->out * c->in * c->kernel * c->kernel;
+        float *owned;
+        const float *weight = trunk_weight(trunk, c, &owned, e);
+        if (weight == NULL) return e->status;
         for (size_t k = 0; k < count; k++) {
             uint32_t bits;
-            memcpy(&bits, &c->weight[k], sizeof bits);
+            memcpy(&bits, &weight[k], sizeof bits);
             hash = (hash ^ bits) * 0x100000001b3ull;
         }
+        array_free(owned);
         hash = fnv1a64(c->bias, c->out * sizeof *c->bias, hash);
     }
     snprintf(out, 64, "%s %016" PRIx64, trunk->backbone, hash);
+    return BLEMISH_OK;
 }
 
 /* A path that cannot be written is an error before the work, not after it. */
@@ -348,8 +338,8 @@ static BlemishStatus train_all(Trainer *t, const Manifest *manifest, Error *e) {
         geometry_make(&t->g, r->height, r->width, t->trunk->c2, t->trunk->c3, e))
         return e->status;
     if (!r->upscale) geometry_at_layer2(&t->g);
-    if (heads_open(t->heads, t->g.c, r->hidden, e) || list_samples(t, manifest, e) ||
-        sampler_open(&t->sampler, t->normals, t->anomalies, supervised, r->flips != 0, r->seed, e) ||
+    if (heads_open(t->heads, t->g.c, r->hidden, e) || pieces_open(&t->pieces, manifest, &t->g, r, e) ||
+        sampler_open(&t->sampler, t->pieces.normals, t->pieces.anomalies, supervised, r->flips != 0, r->seed, e) ||
         engine_open(&t->engine, t->settings->threads, e))
         return e->status;
     const size_t length = sampler_epoch_length(&t->sampler);
@@ -359,8 +349,8 @@ static BlemishStatus train_all(Trainer *t, const Manifest *manifest, Error *e) {
     const int before = engine_enter(t->engine);
     if (t->settings->profile) engine_set_profile(t->engine, &t->profile);
     profile_start(engine_profile(t->engine));
-    if (examples_open(&t->examples, t->samples, t->normals, t->anomalies, t->engine, t->trunk, &t->g, r, t->batch_size,
-                      t->settings, &t->heads->feature_scale, e) == BLEMISH_OK &&
+    if (examples_open(&t->examples, t->pieces.samples, t->pieces.normals, t->pieces.anomalies, t->engine, t->trunk,
+                      &t->g, r, t->batch_size, t->settings, &t->heads->feature_scale, e) == BLEMISH_OK &&
         open_learning(t, e) == BLEMISH_OK && resume(t, e) == BLEMISH_OK)
         run_epochs(t, e);
     engine_leave(before);
@@ -373,7 +363,7 @@ BlemishStatus train_run(Heads *heads, const Trunk *trunk, const Manifest *manife
     Text json = {0};
     e->status = BLEMISH_OK;
     *heads = (Heads){0};
-    name_backbone(trunk, backbone);
+    if (name_backbone(trunk, backbone, e)) return e->status;
     recipe_json(recipe, &json);
     if (json.failed) {
         text_free(&json);
