@@ -8,7 +8,8 @@
 #include <jansson.h>
 
 extern const Command command_train, command_eval, command_predict, command_info, command_data, command_synth,
-    command_weights, command_bench, command_protocol, command_audit, command_calibrate, command_quantize;
+    command_weights, command_bench, command_protocol, command_audit, command_calibrate, command_quantize,
+    command_compare;
 
 enum { PATH_SIZE = 4096 };
 
