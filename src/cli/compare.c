@@ -125,17 +125,13 @@ static void print_table(const Comparison *c) {
     }
 }
 
-static json_t *interval_json(BlemishInterval i) {
-    return isnan(i.low) ? json_null() : json_pack("[f, f]", i.low, i.high);
-}
-
 static json_t *metrics_json(const Comparison *c, size_t run) {
     json_t *object = json_object();
     for (size_t m = 0; m < BLEMISH_COMPARED; m++) {
         const BlemishCompared *v = compared(c, run, m);
         json_t *metric = json_pack("{s:o, s:o, s:o, s:o, s:b}", "value", json_number(v->value), "interval",
-                                   interval_json(v->interval), "difference", json_number(v->difference),
-                                   "difference_interval", interval_json(v->difference_interval), "differs", v->differs);
+                                   json_interval(v->interval), "difference", json_number(v->difference),
+                                   "difference_interval", json_interval(v->difference_interval), "differs", v->differs);
         if (json_object_set_new(object, blemish_compared_name((BlemishComparedMetric)m), metric)) {
             json_decref(object);
             return NULL;

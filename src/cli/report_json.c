@@ -134,20 +134,6 @@ static json_t *prices_json(const ReportSettings *s) {
                      json_number(s->cost_false_alarm));
 }
 
-static json_t *interval(BlemishInterval v) {
-    return isnan(v.low) ? json_null() : json_pack("[f, f]", v.low, v.high);
-}
-
-/* By the metrics' own names. */
-static json_t *intervals_json(const BlemishIntervals *v) {
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",                                //
-                     "i_auroc", interval(v->i_auroc), "ap_det", interval(v->ap_det),                 //
-                     "seg_i_auroc", interval(v->seg_i_auroc), "seg_ap_det", interval(v->seg_ap_det), //
-                     "best_f1", interval(v->best_f1), "p_auroc", interval(v->p_auroc),               //
-                     "ap_loc", interval(v->ap_loc), "aupro", interval(v->aupro),                     //
-                     "pixel_best_f1", interval(v->pixel_best_f1));
-}
-
 /* What intervals of pixel metrics are percentiles of: pairs, where another run resamples the same images. */
 static json_t *resampled_json(const BlemishSession *session, const BlemishIntervals *intervals) {
     const double *values;
@@ -181,7 +167,7 @@ json_t *report_json(const Report *r, const BlemishMetrics *metrics, const Blemis
                   "model", model_json(r), "data", data_json(r, metrics, dataset, fingerprint), //
                   "warnings", report_warnings(r, metrics), "at_threshold", verdicts_json(r),   //
                   "prices", prices_json(&r->settings), "confidence", REPORT_CONFIDENCE, "metrics",
-                  json_metrics(metrics), "intervals", intervals_json(intervals),                              //
+                  json_metrics(metrics), "intervals", json_intervals(intervals),                              //
                   "by_type", report_by_type(r), "by_size", report_by_size(r), "curves", curves_json(session), //
                   "predictions", predictions_json(r), "resampled", resampled_json(session, intervals));
     if (!data) fail("memory is short");
