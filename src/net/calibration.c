@@ -163,9 +163,9 @@ void calibration_write(const Calibration *c, Text *out) {
 }
 
 BlemishStatus calibration_set_by_hand(Calibration *c, Error *e) {
-    static const char *const stale[] = {"false_alarms",    "escapes",   "false_alarm_rate", "escape_rate",
-                                        "rate_confidence", "budget",    "confidence",       "alpha",
-                                        "escape_cost",     "alarm_cost"};
+    static const char *const stale[] = {
+        "false_alarms", "escapes", "false_alarm_rate", "escape_rate", "rate_confidence", "budget",
+        "confidence",   "alpha",   "escape_cost",      "alarm_cost",  "margin"};
     if (c->json == NULL) return BLEMISH_OK;
     json_t *object = json_loads(c->json, 0, NULL);
     for (size_t i = 0; i < sizeof stale / sizeof *stale; i++) json_object_del(object, stale[i]);
