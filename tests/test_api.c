@@ -1,6 +1,6 @@
 /* The public functions on an untrained network: what they compute, and what they refuse. */
 #include "helper_model.h"
-#include "infer/infer.h"
+#include "api/api.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -266,7 +266,7 @@ static void maps_and_regions_come_at_image_size(void **state) {
         size_t count;
         assert_ok(blemish_model_set_thresholds(model, 0.5f, threshold), "");
         assert_ok(blemish_session_regions(s, &r, &regions, &count), blemish_session_error(s));
-        assert_ok(regions_find(&expected, map, H, W, threshold, &e), e.text);
+        assert_ok(regions_find(&expected, map, H, W, (RegionRules){.threshold = threshold}, &e), e.text);
         assert_int_equal(count, expected.count);
         assert_true(i == 0 ? count == 1 && regions[0].area == H * W : i < 4 || count == 0);
         for (size_t k = 0; k < count; k++) {
@@ -277,6 +277,84 @@ static void maps_and_regions_come_at_image_size(void **state) {
         }
     }
     regions_close(&expected);
+    assert_ok(blemish_model_set_thresholds(model, 0.5f, 0.5f), "");
+    image_free(&image);
+    blemish_session_close(s);
+}
+
+/* Against the same image without a border; the score without the classification head is the largest value that counts.
+ */
+static void a_border_is_ignored(void **state) {
+    (void)state;
+    enum { W = 131, H = 87, MAP = 64 * 96, BORDER = 17 };
+    BlemishSession *s = session_new(1, 1);
+    BlemishImage image;
+    BlemishResult r;
+    static float plain[MAP], large[W * H], plain_large[W * H];
+    const BlemishRegion *regions;
+    size_t count;
+    picture_make(&image, W, H, 3, 6);
+    assert_ok(blemish_session_run(s, &image, 1, &r), blemish_session_error(s));
+    const float score = r.score;
+    memcpy(plain, r.map, sizeof plain);
+    assert_ok(blemish_session_map_at_image_size(s, &r, plain_large), blemish_session_error(s));
+
+    assert_ok(blemish_model_set_regions(model, 0, BORDER), blemish_model_error(model));
+    assert_int_equal(blemish_model_info(model).border, BORDER);
+    for (int map_score = 0; map_score < 2; map_score++) {
+        model->model.heads.map_score = map_score;
+        assert_ok(blemish_session_run(s, &image, 1, &r), blemish_session_error(s));
+        float most = 0;
+        size_t cleared = 0;
+        for (size_t i = 0; i < MAP; i++) {
+            const double y = ((double)(i / 96) + 0.5) * H / 64, x = ((double)(i % 96) + 0.5) * W / 96;
+            const bool inside = y >= BORDER && y <= H - BORDER && x >= BORDER && x <= W - BORDER;
+            assert_true(r.map[i] == (inside ? plain[i] : 0.0f));
+            most = inside ? fmaxf(most, plain[i]) : most;
+            cleared += !inside;
+        }
+        assert_true(cleared > 0 && cleared < MAP);
+        assert_true(r.map_max == most && r.score == (map_score ? most : score));
+    }
+    model->model.heads.map_score = false;
+    assert_ok(blemish_session_map_at_image_size(s, &r, large), blemish_session_error(s));
+    for (size_t i = 0; i < W * H; i++) {
+        const size_t y = i / W, x = i % W;
+        const bool inside = y >= BORDER && y < H - BORDER && x >= BORDER && x < W - BORDER;
+        assert_true(inside ? large[i] <= plain_large[i] + 1e-6f : large[i] == 0); /* float rounding */
+        if (y > BORDER + 2 && y < H - BORDER - 3 && x > BORDER + 2 && x < W - BORDER - 3)
+            assert_true(large[i] == plain_large[i]); /* beyond one map pixel nothing of the border is blended in */
+    }
+    /* At threshold 0 all that is left of the border is one region; a least area drops it, the verdict stays. */
+    assert_ok(blemish_model_set_thresholds(model, 0.5f, 0), "");
+    assert_ok(blemish_session_regions(s, &r, &regions, &count), blemish_session_error(s));
+    const size_t area = (W - 2 * BORDER) * (H - 2 * BORDER);
+    assert_int_equal(count, 1);
+    assert_true(regions[0].area == area && regions[0].x == BORDER && regions[0].y == BORDER);
+    assert_true(regions[0].centroid_x == (W - 1) / 2.0 && regions[0].centroid_y == (H - 1) / 2.0);
+    for (size_t more = 0; more < 2; more++) {
+        assert_ok(blemish_model_set_regions(model, area + more, BORDER), blemish_model_error(model));
+        assert_ok(blemish_session_run(s, &image, 1, &r), blemish_session_error(s));
+        assert_true(r.score == score);
+        assert_ok(blemish_session_regions(s, &r, &regions, &count), blemish_session_error(s));
+        assert_int_equal(count, 1 - more);
+    }
+    /* 43 leaves one row of the image, but no row of the map; 44 leaves neither. */
+    for (size_t border = 43; border <= 44; border++) {
+        assert_ok(blemish_model_set_regions(model, 0, border), "");
+        assert_int_equal(blemish_session_run(s, &image, 1, &r), BLEMISH_ERROR_ARGUMENT);
+        assert_non_null(strstr(blemish_session_error(s), "which leave nothing of 131x87"));
+    }
+    assert_ok(blemish_model_set_regions(model, 0, 42), "");
+    assert_ok(blemish_session_run(s, &image, 1, &r), blemish_session_error(s));
+
+    assert_int_equal(blemish_model_set_regions(NULL, 0, 0), BLEMISH_ERROR_ARGUMENT);
+    assert_int_equal(blemish_model_set_regions(model, MIN_AREA_MAX + 1, 0), BLEMISH_ERROR_ARGUMENT);
+    assert_non_null(strstr(blemish_model_error(model), "min_area: found 268435457, expected 0 to 268435456"));
+    assert_int_equal(blemish_model_set_regions(model, 0, SIZE_MAX), BLEMISH_ERROR_ARGUMENT);
+    assert_non_null(strstr(blemish_model_error(model), "border: found 18446744073709551615, expected 0 to 65500"));
+    assert_int_equal(blemish_model_info(model).border, 42); /* what was refused changed nothing */
+    assert_ok(blemish_model_set_regions(model, 0, 0), "");
     assert_ok(blemish_model_set_thresholds(model, 0.5f, 0.5f), "");
     image_free(&image);
     blemish_session_close(s);
@@ -430,6 +508,7 @@ int main(void) {
         cmocka_unit_test(batches_and_remainders_equal_single_images),
         cmocka_unit_test(sessions_run_side_by_side),
         cmocka_unit_test(maps_and_regions_come_at_image_size),
+        cmocka_unit_test(a_border_is_ignored),
         cmocka_unit_test(pictures_are_written),
         cmocka_unit_test(files_run_like_their_pixels),
         cmocka_unit_test(sessions_refuse),

@@ -53,7 +53,17 @@ assert (v["missed"], v["false_alarms"]) == (k["escapes"], k["false_alarms"]), (v
 assert v["missed"] == 0 or sys.argv[1] != "zero-escapes"
 assert c["threshold"] == e["threshold"]
 EOP
+    "$blemish" predict c.blemish data/test/good/*.png --threads 1 >p.jsonl
+    python3 - <<'EOP' || fail "$rule: $(cat c.json p.jsonl)"
+import json
+how = json.load(open("c.json"))["calibration"]["probability"]
+lines = [json.loads(line) for line in open("p.jsonl")]
+assert lines and all(("probability" in v) == (how != "none") for v in lines)
+assert all(0 <= v.get("probability", 0) <= 1 for v in lines)
+EOP
 done
+"$blemish" predict m.blemish data/test/good/*.png --threads 1 >p.jsonl
+! grep -q probability p.jsonl || fail "a probability without a calibration: $(cat p.jsonl)"
 cmp m.blemish before || fail "--out changed MODEL"
 "$blemish" calibrate m.blemish --data data --threads 1 --quiet >out 2>err
 grep -q "^model: m.blemish" out && "$blemish" info m.blemish | grep -q "rule  *f1" || fail "in place: $(cat out err)"

@@ -235,7 +235,7 @@ lines = [line.split(maxsplit=1) for line in open("info.text")]
 text = {line[0]: line[1].strip() for line in lines if len(line) == 2}
 header = json.load(open("info.json"))["header"]
 plain = {k: v for k, v in header.items() if not isinstance(v, dict) and v is not None}
-assert len(plain) == 17 and ["metrics"] in lines and ["recipe"] in lines
+assert len(plain) == 21 and ["metrics"] in lines and ["recipe"] in lines
 for k, v in plain.items():
     assert text[k] == (v if isinstance(v, str) else json.dumps(v)), (k, v, text[k])
 P
@@ -341,11 +341,23 @@ touch odd/notes.txt odd/.hidden.png
 expect 0 predict m.blemish odd "$good" "$folder/*.png" --overlays seen --maps seen --out p.jsonl
 json p.jsonl 'set(v) == {"path", "score", "defect", "threshold", "map_max", "width", "height", "regions", "overlay", "map"}
     and 0 <= v["score"] <= 1 and v["defect"] == (v["score"] >= v["threshold"]) and (v["width"], v["height"]) == (80, 64)
-    and all(set(r) == {"x", "y", "width", "height", "area", "peak"} and r["x"] + r["width"] <= 80 for r in v["regions"])'
+    and all(set(r) == {"x", "y", "width", "height", "area", "peak", "centroid_x", "centroid_y"}
+        and r["x"] <= r["centroid_x"] < r["x"] + r["width"] and r["y"] <= r["centroid_y"] < r["y"] + r["height"] and r["x"] + r["width"] <= 80 for r in v["regions"])'
 [ "$(wc -l <p.jsonl)" = 9 ] && [ "$(ls seen | wc -l)" = 18 ] || fail "predict: $(cat p.jsonl; ls seen)"
 head -1 p.jsonl | grep -q '^{"path":"odd/a.PNG"' || fail "a folder is not sorted: $(head -1 p.jsonl)"
 expect 0 predict m.blemish "$good"
 grep -F "\"$good\"" p.jsonl | sed 's/,"overlay.*/}/' | sort -u | diff - out || fail "the same image gives another result"
+
+# The whole picture is one region of 80x64 less the border, until the least area is larger than that.
+expect 0 predict m.blemish "$good" --pixel-threshold 0 --border 6
+json out '[(r["x"], r["y"], r["width"], r["height"], r["area"], r["centroid_x"], r["centroid_y"]) for r in v["regions"]]
+    == [(6, 6, 68, 52, 3536, 39.5, 31.5)]'
+expect 0 predict m.blemish "$good" --pixel-threshold 0 --border 6 --min-area 3537
+json out 'v["regions"] == []'
+expect 1 predict m.blemish "$good" --border 32
+grep -q "border: found 32 pixels, which leave nothing of 80x64" err || fail "a border that leaves nothing: $(cat err)"
+expect 2 predict m.blemish "$good" --border -1
+expect 2 predict m.blemish "$good" --min-area 268435457
 
 head -c 200 "$good" >cut.png
 mkdir empty

@@ -36,6 +36,8 @@ static void special_model(Model *m) {
     m->align_corners = false;
     m->threshold = 0.3f;
     m->pixel_threshold = 1.0f / 3.0f;
+    m->min_area = 12;
+    m->border = 7;
     snprintf(m->regime, sizeof m->regime, "supervised");
     memset(m->fingerprint, 'a', 64);
     m->recipe_json = text_copy("{\"epochs\":5}", &e);
@@ -80,6 +82,7 @@ static void everything_survives_the_file(void **state) {
     assert_true(b.heads.map_score && b.geometry.h == b.geometry.h2);
     assert_true(b.heads.icpr && b.heads.feature_scale == 0.1f && !b.align_corners);
     assert_true(b.threshold == 0.3f && b.pixel_threshold == 1.0f / 3.0f);
+    assert_true(b.min_area == 12 && b.border == 7);
     assert_string_equal(b.regime, "supervised");
     assert_string_equal(b.fingerprint, a.fingerprint);
     assert_string_equal(b.recipe_json, a.recipe_json);
@@ -105,7 +108,9 @@ static void header_is_one_json_object(void **state) {
     assert_non_null(o);
     assert_null(strchr(m.header_json, '\n'));
     assert_string_equal(json_string_value(json_object_get(o, "format")), "blemish-model");
-    assert_int_equal(json_integer_value(json_object_get(o, "format_version")), 1);
+    assert_int_equal(json_integer_value(json_object_get(o, "format_version")), 2);
+    assert_int_equal(json_integer_value(json_object_get(o, "min_area")), 12);
+    assert_int_equal(json_integer_value(json_object_get(o, "border")), 7);
     assert_string_equal(json_string_value(json_object_get(o, "program_version")), BLEMISH_VERSION);
     assert_string_equal(json_string_value(json_object_get(o, "variant")), "icpr");
     assert_int_equal(json_integer_value(json_object_get(o, "height")), 88);
@@ -128,9 +133,9 @@ static void header_is_one_json_object(void **state) {
 /* ---- files that are wrong in one place ------------------------------------------------------------------- */
 
 static const char *const keys[] = {
-    "format", "format_version", "program_version", "backbone",      "variant",   "regime",          "height",
-    "width",  "hidden",         "align_corners",   "feature_scale", "threshold", "pixel_threshold", "data_fingerprint",
-    "recipe", "metrics",        "upscale",         "classification"};
+    "format", "format_version", "program_version", "backbone",       "variant",   "regime",          "height",
+    "width",  "hidden",         "align_corners",   "feature_scale",  "threshold", "pixel_threshold", "data_fingerprint",
+    "recipe", "metrics",        "upscale",         "classification", "min_area",  "border"};
 enum { KEYS = sizeof keys / sizeof keys[0] };
 
 /* The good file with one key's value replaced (NULL: left out), and one tensor replaced (tensor's name, or left out
@@ -210,6 +215,13 @@ static void every_field_is_checked(void **state) {
         {"upscale", "0", "upscale: found '0', expected one of false, true"},
         {"upscale", "", "upscale: found '', expected one of false, true"},
         {"classification", "no", "classification: found 'no', expected one of false, true"},
+        {"min_area", "-1", "min_area: found '-1', expected a whole number from 0 to 268435456"},
+        {"min_area", "268435457", "min_area: found '268435457'"},
+        {"min_area", "", "min_area: found ''"},
+        {"min_area", "nan", "min_area: found 'nan'"},
+        {"border", "65501", "border: found '65501', expected a whole number from 0 to 65500"},
+        {"border", "1.5", "border: found '1.5'"},
+        {"border", "99999999999999999999", "border: found '99999999999999999999'"},
         {"recipe", "{", "recipe: found '{', expected a JSON object"},
         {"recipe", "[1]", "recipe: found '[1]'"},
         {"recipe", "{\"a\":1,\"a\":2}", "recipe: found '"},
@@ -228,13 +240,16 @@ static void every_field_is_checked(void **state) {
     for (size_t i = 0; i < KEYS; i++) {
         write_variant(&good, bad, keys[i], NULL, NULL);
         const bool upscale = strcmp(keys[i], "upscale") == 0, classification = strcmp(keys[i], "classification") == 0;
-        /* An untrained model has neither of the two, and older files have no switches, which were on. */
-        if (upscale || classification || strcmp(keys[i], "recipe") == 0 || strcmp(keys[i], "metrics") == 0) {
+        /* An untrained model has neither of the two, and older files have no switches, which were on, and no rules. */
+        const bool area = strcmp(keys[i], "min_area") == 0, border = strcmp(keys[i], "border") == 0;
+        if (upscale || classification || area || border || strcmp(keys[i], "recipe") == 0 ||
+            strcmp(keys[i], "metrics") == 0) {
             Model m;
             Error e = {0};
             assert_ok(model_read(&m, bad, &e), e.text);
             assert_int_equal(m.geometry.h, (upscale ? 2 : 1) * m.geometry.h2);
             assert_true(m.heads.map_score != classification);
+            assert_true(m.min_area == (area ? 0 : 12) && m.border == (border ? 0 : 7));
             model_close(&m);
             continue;
         }
@@ -252,6 +267,34 @@ static void every_field_is_checked(void **state) {
     json_decref(header);
     model_close(&m);
     tensor_file_close(&good);
+}
+
+/* Either rule alone needs a program that knows it. */
+static void rules_raise_the_version(void **state) {
+    (void)state;
+    static const struct {
+        size_t min_area, border;
+        const char *version;
+    } cases[] = {{0, 0, "1"}, {1, 0, "2"}, {0, 1, "2"}, {MIN_AREA_MAX, BORDER_MAX, "2"}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        Error e = {0};
+        Model m;
+        TensorFile file;
+        char path[PATH_SIZE];
+        special_model(&m);
+        m.min_area = cases[i].min_area;
+        m.border = cases[i].border;
+        assert_ok(model_write(&m, path_in(path, folder, "rules.blemish"), &e), e.text);
+        model_close(&m);
+        assert_ok(tensor_file_open(&file, path, &e), e.text);
+        char *version = tensor_file_metadata(&file, "format_version", &e);
+        assert_string_equal(version, cases[i].version);
+        free(version);
+        tensor_file_close(&file);
+        assert_ok(model_read(&m, path, &e), e.text);
+        assert_true(m.min_area == cases[i].min_area && m.border == cases[i].border);
+        model_close(&m);
+    }
 }
 
 /* Each side is allowed, their product would take gigabytes. */
@@ -395,6 +438,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(everything_survives_the_file, open_folder, close_folder),
         cmocka_unit_test_setup_teardown(header_is_one_json_object, open_folder, close_folder),
         cmocka_unit_test_setup_teardown(every_field_is_checked, open_folder, close_folder),
+        cmocka_unit_test_setup_teardown(rules_raise_the_version, open_folder, close_folder),
         cmocka_unit_test_setup_teardown(pixels_are_bounded, open_folder, close_folder),
         cmocka_unit_test_setup_teardown(every_tensor_is_checked, open_folder, close_folder),
         cmocka_unit_test_setup_teardown(truncated_files_are_refused, open_folder, close_folder),

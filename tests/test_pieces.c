@@ -200,7 +200,7 @@ static void a_tile_is_an_image_of_its_own(void **state) {
     picture_make(&image, 90, 45, 3, 6);
     assert_ok(image_write_png(&image, path_in(path, folder, "whole.png"), &e), e.text);
     for (int i = 0; i < 3; i++) {
-        char name[16];
+        char name[32];
         snprintf(name, sizeof name, "crop%d.png", i);
         copy = image_window(&image, tiles[i].y, tiles[i].x, TRAIN_SIDE, TRAIN_SIDE, scratch);
         assert_ok(image_write_png(&copy, path_in(crop[i], folder, name), &e), e.text);
@@ -274,7 +274,7 @@ static void one_tile_an_image_is_no_tiles(void **state) {
     Random r = random_new(9, 0);
     Heads tiled, plain;
     const BlemishTrainSettings settings = train_settings();
-    char name[16];
+    char name[32];
     for (size_t i = 0; i < 5; i++) {
         snprintf(name, sizeof name, "s%zu.png", i);
         add_picture(&m, name, TRAIN_SIDE, TRAIN_SIDE, i >= 3, &r);

@@ -233,6 +233,45 @@ static void a_run_of_several_images(void **state) {
     model_close(&m);
 }
 
+/* A border is one of the image, not of each tile: the map elsewhere keeps its bits, seams included. */
+static void a_border_is_of_the_image(void **state) {
+    (void)state;
+    enum { W = 150, H = 90, BORDER = 13 };
+    Model m = tiled_model(0.25f);
+    Session s = open(&m, 2, BLEMISH_TILES_AUTO);
+    BlemishImage images[2];
+    BlemishResult results[2];
+    Error e = {0};
+    static float plain[2][W * H];
+    for (size_t i = 0; i < 2; i++) picture_make(&images[i], W, H, 3, 8 + i);
+    for (int map_score = 0; map_score < 2; map_score++) {
+        m.heads.map_score = map_score;
+        m.border = 0;
+        assert_ok(session_run(&s, images, 2, results, &e), e.text);
+        const float scores[2] = {results[0].score, results[1].score};
+        for (size_t i = 0; i < 2; i++) memcpy(plain[i], results[i].map, sizeof plain[i]);
+        m.border = BORDER;
+        assert_ok(session_run(&s, images, 2, results, &e), e.text);
+        for (size_t i = 0; i < 2; i++) {
+            float most = 0;
+            for (size_t k = 0; k < W * H; k++) {
+                const size_t y = k / W, x = k % W;
+                const bool inside = y >= BORDER && y < H - BORDER && x >= BORDER && x < W - BORDER;
+                assert_true(results[i].map[k] == (inside ? plain[i][k] : 0.0f));
+                if (inside) most = fmaxf(most, plain[i][k]);
+            }
+            assert_true(results[i].map_max == most && results[i].score == (map_score ? most : scores[i]));
+        }
+    }
+    m.border = H / 2; /* leaves nothing of the image; one less is wider than a tile's half, and fine */
+    assert_int_equal(session_run(&s, images, 2, results, &e), BLEMISH_ERROR_ARGUMENT);
+    m.border = H / 2 - 1;
+    assert_ok(session_run(&s, images, 2, results, &e), e.text);
+    for (size_t i = 0; i < 2; i++) image_free(&images[i]);
+    session_close(&s);
+    model_close(&m);
+}
+
 /* Regions and the map at image size are of the result's own map; nothing is resampled. */
 static void what_is_made_of_a_result(void **state) {
     (void)state;
@@ -317,6 +356,7 @@ int main(void) {
         cmocka_unit_test(maps_are_blended_and_scores_the_largest),
         cmocka_unit_test(one_tile_is_the_untiled_image),
         cmocka_unit_test(a_run_of_several_images),
+        cmocka_unit_test(a_border_is_of_the_image),
         cmocka_unit_test(what_is_made_of_a_result),
         cmocka_unit_test(any_model_can_be_run_by_tiles),
         cmocka_unit_test(the_model_file_says_how),

@@ -77,6 +77,7 @@ typedef struct BlemishModelInfo {
     size_t map_height, map_width; /* map logits (feature resolution), pixels */
     float threshold;              /* score at and above which an image is a defect; in [0, 1] */
     float pixel_threshold;        /* map value at and above which a pixel is part of a region; in [0, 1] */
+    size_t min_area, border;      /* blemish_model_set_regions; 0 without */
     int tiles;                    /* 1: images are judged by tiles of the input's size, see BlemishTiles */
     float tile_overlap;           /* part of a tile's side that neighbours share at least; 0 without tiles */
     const char *header_json;      /* the whole header: recipe, metrics, data fingerprint, program version; valid until
@@ -100,6 +101,13 @@ BLEMISH_API BlemishModelInfo blemish_model_info(const BlemishModel *model);
  * and probabilities and says that its thresholds were given. Sessions that are open compare
  * with them from their next run on; no session of the model may be running in another thread meanwhile. */
 BLEMISH_API BlemishStatus blemish_model_set_thresholds(BlemishModel *model, float threshold, float pixel_threshold);
+/* What counts as a region, in pixels of the image; a saved file carries both, and 0 turns either off.
+ * min_area, up to 2^28: blemish_session_regions leaves out smaller ones. Scores and verdicts do not change.
+ * border, up to 65500: within it the map is 0, in a map of another size than the image wherever a pixel's centre is
+ * nearer to an edge. map_max, and verdicts made of it, come from the rest; the classification head still sees the whole
+ * image. A larger border never raises map_max, but calibrate again for a verdict that is made of it. A run refuses an
+ * image of which the border leaves nothing. Sessions follow as with blemish_model_set_thresholds. */
+BLEMISH_API BlemishStatus blemish_model_set_regions(BlemishModel *model, size_t min_area, size_t border);
 BLEMISH_API const char *blemish_model_error(const BlemishModel *model);
 BLEMISH_API void blemish_model_close(BlemishModel *model);
 
@@ -136,9 +144,11 @@ BLEMISH_API int blemish_threads_default(void);
 
 /* A connected part (8-connectivity) of the map at or above the pixel threshold, in pixels of the given image. */
 typedef struct BlemishRegion {
-    size_t x, y, width, height; /* bounding box */
-    size_t area;                /* pixels */
-    float peak;                 /* largest map value, in [0, 1] */
+    size_t x, y, width, height;    /* bounding box */
+    size_t area;                   /* pixels */
+    float peak;                    /* largest map value, in [0, 1] */
+    double centroid_x, centroid_y; /* mean of its pixels' columns and rows, counted from 0 as x and y are: the
+                                    * centroid of a single pixel is that pixel */
 } BlemishRegion;
 
 /* One image's result. Pointers belong to the session and are valid until its next run or close. */
@@ -148,9 +158,10 @@ typedef struct BlemishResult {
                                        * what blemish_calibrate chose, these two or both combined */
     float probability;                /* that the image is a defect, by the model's calibration; NaN without one */
     int defect;                       /* 1 when score >= the model's threshold */
-    float map_max;                    /* largest value of the map */
+    float map_max;                    /* largest value of the map: of what counts, where the model has a border */
     const float *map;                 /* anomaly map in [0, 1], map_height x map_width, row-major: the logits,
-                                       * resized to the input's size and blurred, through the sigmoid */
+                                       * resized to the input's size and blurred, through the sigmoid; 0 in the
+                                       * model's border */
     size_t map_width, map_height;     /* the network's input size; by tiles the image's */
     size_t image_width, image_height; /* the given image's size */
 } BlemishResult;
@@ -167,8 +178,8 @@ BLEMISH_API BlemishStatus blemish_session_run_file(BlemishSession *session, cons
 /* Resamples result->map bilinearly to the image's size: image_height x image_width floats in `map`, the caller's. */
 BLEMISH_API BlemishStatus blemish_session_map_at_image_size(BlemishSession *session, const BlemishResult *result,
                                                             float *map);
-/* Regions of the image-size map at or above the model's pixel threshold, largest peak first. *regions belongs to the
- * session until its next call of this function or its close. */
+/* Regions of the image-size map at or above the model's pixel threshold and of its least area, largest peak first.
+ * *regions belongs to the session until its next call of this function or its close. */
 BLEMISH_API BlemishStatus blemish_session_regions(BlemishSession *session, const BlemishResult *result,
                                                   const BlemishRegion **regions, size_t *count);
 /* Writes the image with its map as a colour overlay and its region boxes (PNG). */
@@ -645,10 +656,10 @@ typedef struct BlemishSynthSettings {
     size_t train_good, train_defect; /* default 60, 20 */
     size_t test_good, test_defect;   /* default 30, 30 */
     uint64_t seed;                   /* default 1; also chooses the surface */
-    uint64_t families; /* a bit set as in BlemishSurfaceSettings; default 0: one of four plain surfaces instead */
-    size_t programs;   /* of those families, each a data set; default 1 */
-    size_t defect_size;              /* about how long defects are, pixels, up to the image's shorter side; default 0:
-                                      * in proportion to the image, each type its own way; 0 with families */
+    uint64_t families;  /* a bit set as in BlemishSurfaceSettings; default 0: one of four plain surfaces instead */
+    size_t programs;    /* of those families, each a data set; default 1 */
+    size_t defect_size; /* about how long defects are, pixels, up to the image's shorter side; default 0:
+                         * in proportion to the image, each type its own way; 0 with families */
     BlemishProgressFn progress;
     void *progress_user;
 } BlemishSynthSettings;
@@ -673,10 +684,10 @@ BLEMISH_API void blemish_surface_defaults(BlemishSurfaceSettings *settings);
 /* The index-th family ("brushed") and kind of defect ("crack"); NULL past the end. */
 BLEMISH_API const char *blemish_surface_family(size_t index);
 BLEMISH_API const char *blemish_surface_defect(size_t index);
-/* Paints `count` pictures into rgb (count, height, width, 3): sample samples[i] of program programs[i], defects[i] being
- * the index of a kind of defect or negative for none. masks (count, height, width) becomes 255 exactly where a colour
- * differs by 4 levels or more from the same sample without its defect, else 0; it is never empty with a defect. defects
- * may be NULL (none), masks too; settings may be NULL. ARGUMENT, MEMORY. */
+/* Paints `count` pictures into rgb (count, height, width, 3): sample samples[i] of program programs[i], defects[i]
+ * being the index of a kind of defect or negative for none. masks (count, height, width) becomes 255 exactly where a
+ * colour differs by 4 levels or more from the same sample without its defect, else 0; it is never empty with a defect.
+ * defects may be NULL (none), masks too; settings may be NULL. ARGUMENT, MEMORY. */
 BLEMISH_API BlemishStatus blemish_surface_images(const BlemishSurfaceSettings *settings, size_t count,
                                                  const uint64_t *programs, const uint64_t *samples,
                                                  const int32_t *defects, uint8_t *rgb, uint8_t *masks, char *error);

@@ -63,6 +63,8 @@ BLEMISH_API BlemishModelInfo blemish_model_info(const BlemishModel *m) {
                               .map_width = model->geometry.w,
                               .threshold = model->threshold,
                               .pixel_threshold = model->pixel_threshold,
+                              .min_area = model->min_area,
+                              .border = model->border,
                               .tiles = model->tiles,
                               .tile_overlap = model->tile_overlap,
                               .header_json = model->header_json};
@@ -80,6 +82,20 @@ BLEMISH_API BlemishStatus blemish_model_set_thresholds(BlemishModel *m, float th
     if (calibration_set_by_hand(&m->model.calibration, e)) return e->status;
     m->model.threshold = threshold;
     m->model.pixel_threshold = pixel_threshold;
+    return model_header(&m->model, e);
+}
+
+BLEMISH_API BlemishStatus blemish_model_set_regions(BlemishModel *m, size_t min_area, size_t border) {
+    if (m == NULL) return BLEMISH_ERROR_ARGUMENT;
+    Error *e = error_begin(&m->error);
+    if (!m->open) return not_open(m);
+    if (min_area > MIN_AREA_MAX)
+        return error_set(e, BLEMISH_ERROR_ARGUMENT, "min_area: found %zu, expected 0 to %d pixels", min_area,
+                         MIN_AREA_MAX);
+    if (border > BORDER_MAX)
+        return error_set(e, BLEMISH_ERROR_ARGUMENT, "border: found %zu, expected 0 to %d pixels", border, BORDER_MAX);
+    m->model.min_area = min_area;
+    m->model.border = border;
     return model_header(&m->model, e);
 }
 

@@ -14,7 +14,7 @@
 typedef struct Values {
     const char *out, *overlays, *maps, *precision;
     double threshold, pixel_threshold;
-    uint64_t threads;
+    uint64_t threads, min_area, border;
     bool fail_on_defect, tiles, no_tiles;
 } Values;
 
@@ -44,6 +44,18 @@ static const Option options[] = {
      .help = "map value from which on a pixel is part of a region; otherwise the model's",
      .kind = OPTION_FRACTION,
      .offset = offsetof(Values, pixel_threshold)},
+    {.name = "min-area",
+     .argument = "N",
+     .help = "least pixels of a region, smaller ones are left out; otherwise the model's",
+     .kind = OPTION_WHOLE,
+     .offset = offsetof(Values, min_area),
+     .most = 1 << 28},
+    {.name = "border",
+     .argument = "N",
+     .help = "pixels at each edge of an image in which the map is ignored; otherwise the model's",
+     .kind = OPTION_WHOLE,
+     .offset = offsetof(Values, border),
+     .most = 65500},
     {.name = "fail-on-defect",
      .help = "end with status 3 when an image is a defect",
      .kind = OPTION_FLAG,
@@ -85,9 +97,11 @@ static json_t *json_regions(const BlemishRegion *regions, size_t count) {
     json_t *list = json_array();
     for (size_t i = 0; list && i < count; i++) {
         const BlemishRegion *r = &regions[i];
-        json_t *region = json_pack("{s:I, s:I, s:I, s:I, s:I, s:o}", "x", (json_int_t)r->x, "y", (json_int_t)r->y, //
-                                   "width", (json_int_t)r->width, "height", (json_int_t)r->height,                 //
-                                   "area", (json_int_t)r->area, "peak", json_number(r->peak));
+        json_t *region =
+            json_pack("{s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "x", (json_int_t)r->x, "y", (json_int_t)r->y, //
+                      "width", (json_int_t)r->width, "height", (json_int_t)r->height,                           //
+                      "area", (json_int_t)r->area, "peak", json_number(r->peak),                                //
+                      "centroid_x", json_number(r->centroid_x), "centroid_y", json_number(r->centroid_y));
         if (json_array_append_new(list, region)) {
             json_decref(list);
             return NULL;
@@ -128,6 +142,9 @@ static const char *judge(const Run *run, BlemishSession *session, const char *pa
                               "threshold", json_number(run->threshold), "map_max", json_number(result.map_max),   //
                               "width", (json_int_t)result.image_width, "height", (json_int_t)result.image_height, //
                               "regions", json_regions(regions, count));
+    if (outcome->line && !isnan(result.probability) &&
+        json_object_set_new(outcome->line, "probability", json_number(result.probability)))
+        return "memory is short";
     return outcome->line ? write_pictures(run->values, session, image, &result, outcome) : "memory is short";
 }
 
@@ -231,6 +248,9 @@ static int predict_with(BlemishModel *model, const Values *values, const Inputs 
     float threshold = isnan(values->threshold) ? info.threshold : (float)values->threshold;
     float pixel = isnan(values->pixel_threshold) ? info.pixel_threshold : (float)values->pixel_threshold;
     if (blemish_model_set_thresholds(model, threshold, pixel)) return fail("%s", blemish_model_error(model));
+    const size_t min_area = values->min_area == UINT64_MAX ? info.min_area : values->min_area;
+    const size_t border = values->border == UINT64_MAX ? info.border : values->border;
+    if (blemish_model_set_regions(model, min_area, border)) return fail("%s", blemish_model_error(model));
     stop_on_signals();
     Run run = {.values = values, .inputs = inputs, .model = model, .threshold = threshold, .workers = 1};
     run.threads = values->threads ? (int)values->threads : blemish_threads_default();
@@ -272,7 +292,9 @@ const Command command_predict = {
     .description =
         "Prints one JSON object a line and image (JSON Lines): path, score, defect (the verdict: the score reaches the "
         "threshold), threshold, map_max, width, height, and regions, the connected parts of the map that reach the "
-        "pixel threshold, each with x, y, width, height, area and peak in pixels of the image, the largest peak first; "
+        "pixel threshold, each with x, y, width, height, area, peak, centroid_x and centroid_y in pixels of the image "
+        "(a pixel's centre has whole coordinates), the largest peak first; of a model with calibrated probabilities "
+        "also probability, that the image is a defect; "
         "with --overlays and --maps also the names of the files written, overlay and map.\n\n"
         "IMAGE is a JPEG, PNG, TIFF or BMP file, a folder (its .jpg, .jpeg, .png, .tif, .tiff and .bmp files sorted by "
         "name, hidden files and subfolders left out), or a quoted pattern such as 'line3/*.png'.\n\n"

@@ -109,7 +109,7 @@ const char *flaw_name(size_t flaw);
 /* Scratch space for pictures of one size; a thread has its own. */
 typedef struct SurfaceCanvas {
     size_t width, height;
-    float *rows;                 /* coordinates and more of a row */
+    float *rows;                 /* (8, width): a row's points, its light, parts of a mixture */
     float *tone, *tint, *relief; /* (height, width) */
     float *red, *green, *blue;   /* (height, width) */
     float *cover;                /* (height, width), of a defect */

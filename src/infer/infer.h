@@ -33,14 +33,22 @@ typedef struct Regions {
     uint32_t *labels;
     size_t pixels; /* that mask and labels have room for */
 } Regions;
+typedef struct RegionRules {
+    float threshold;
+    size_t min_area, border; /* pixels; smaller regions and what is this near to an edge are left out */
+} RegionRules;
 /* 8-connected components of map (height, width) >= threshold, largest peak first, equal peaks in raster order of
  * their first pixel. The list is valid until the next call. */
-BlemishStatus regions_find(Regions *r, const float *map, size_t height, size_t width, float threshold, Error *e);
+BlemishStatus regions_find(Regions *r, const float *map, size_t height, size_t width, RegionRules rules, Error *e);
 /* The same of the map resized to (height, width) into `large`, where only the rows that can reach the threshold are
  * made: most images have none. Map values are 0 or more. */
 BlemishStatus regions_find_resized(Regions *r, const float *map, size_t map_height, size_t map_width, float *large,
-                                   size_t height, size_t width, float threshold, Error *e);
+                                   size_t height, size_t width, RegionRules rules, Error *e);
 void regions_close(Regions *r);
+/* How many pixels at each end of a map's side have their centre within `border` pixels of the image's edge. */
+size_t border_pixels(size_t border, size_t map_side, size_t image_side);
+/* Zeroes side_y rows and side_x columns at each edge; returns the largest value of the rest, 0 where there is none. */
+float border_clear(float *map, size_t height, size_t width, size_t side_y, size_t side_x);
 
 /* ---- tiles.c: an image judged tile by tile, at its own resolution ------------------------------------------ */
 

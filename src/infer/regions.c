@@ -24,7 +24,8 @@ static BlemishStatus reserve_list(Regions *r, size_t count, Error *e) {
     return BLEMISH_OK;
 }
 
-/* Grows each component's box, area and peak. While counting, width and height hold the last column and row. */
+/* Grows each component's box, area, peak and centroid. While counting, width and height hold the last column and row,
+ * and the centroid sums, which are exact. */
 static void measure(Regions *r, const float *map, size_t height, size_t width) {
     for (size_t y = 0; y < height; y++)
         for (size_t x = 0; x < width; x++) {
@@ -36,10 +37,14 @@ static void measure(Regions *r, const float *map, size_t height, size_t width) {
             if (x > region->width) region->width = x;
             region->height = y;
             if (map[i] > region->peak) region->peak = map[i];
+            region->centroid_x += (double)x;
+            region->centroid_y += (double)y;
         }
     for (size_t k = 0; k < r->count; k++) {
         r->list[k].width -= r->list[k].x - 1;
         r->list[k].height -= r->list[k].y - 1;
+        r->list[k].centroid_x /= (double)r->list[k].area;
+        r->list[k].centroid_y /= (double)r->list[k].area;
     }
 }
 
@@ -54,22 +59,49 @@ static void sort_by_peak(BlemishRegion *list, size_t n, BlemishRegion *scratch) 
         list[k] = j == n || (i < half && scratch[i].peak >= scratch[j].peak) ? scratch[i++] : scratch[j++];
 }
 
-BlemishStatus regions_find(Regions *r, const float *map, size_t height, size_t width, float threshold, Error *e) {
-    r->count = 0;
-    size_t pixels;
-    if (!size_mul(height, width, &pixels) || pixels > UINT32_MAX)
-        return error_set(e, BLEMISH_ERROR_MEMORY, "map: found %zux%zu, expected fewer than 2^32 pixels", height, width);
+static void drop_small(Regions *r, size_t min_area) {
+    size_t kept = 0;
+    for (size_t i = 0; i < r->count; i++)
+        if (r->list[i].area >= min_area) r->list[kept++] = r->list[i];
+    r->count = kept;
+}
+
+/* Of the rows from `top` to `bottom`, outside of which nothing reaches the threshold. */
+static BlemishStatus find_rows(Regions *r, const float *map, size_t height, size_t width, size_t top, size_t bottom,
+                               RegionRules rules, Error *e) {
+    const size_t rows = bottom - top, pixels = rows * width;
+    map += top * width;
     if (reserve_pixels(r, pixels, e)) return e->status;
-    for (size_t i = 0; i < pixels; i++) r->mask[i] = map[i] >= threshold;
+    for (size_t i = 0; i < pixels; i++) r->mask[i] = map[i] >= rules.threshold;
+    for (size_t y = 0; y < rows && rules.border; y++) {
+        uint8_t *row = r->mask + y * width;
+        const bool inside = y + top >= rules.border && height - 1 - (y + top) >= rules.border;
+        const size_t side = inside && rules.border < width ? rules.border : width;
+        memset(row, 0, side);
+        memset(row + width - side, 0, side);
+    }
     uint32_t count;
-    if (mask_components(r->mask, height, width, r->labels, &count, e)) return e->status;
+    if (mask_components(r->mask, rows, width, r->labels, &count, e)) return e->status;
     if (reserve_list(r, 2 * (size_t)count, e)) return e->status; /* the second half is the sort's scratch */
     r->count = count;
     if (count == 0) return BLEMISH_OK;
     memset(r->list, 0, count * sizeof *r->list);
-    measure(r, map, height, width);
-    sort_by_peak(r->list, count, r->list + count);
+    measure(r, map, rows, width);
+    drop_small(r, rules.min_area);
+    sort_by_peak(r->list, r->count, r->list + r->count);
+    for (size_t i = 0; i < r->count; i++) {
+        r->list[i].y += top;
+        r->list[i].centroid_y += (double)top;
+    }
     return BLEMISH_OK;
+}
+
+BlemishStatus regions_find(Regions *r, const float *map, size_t height, size_t width, RegionRules rules, Error *e) {
+    r->count = 0;
+    size_t pixels;
+    if (!size_mul(height, width, &pixels) || pixels > UINT32_MAX)
+        return error_set(e, BLEMISH_ERROR_MEMORY, "map: found %zux%zu, expected fewer than 2^32 pixels", height, width);
+    return find_rows(r, map, height, width, 0, height, rules, e);
 }
 
 /* No blend of two values exceeds both by more than rounding. */
@@ -80,10 +112,10 @@ static bool row_reaches(const float *row, size_t width, float threshold) {
 }
 
 BlemishStatus regions_find_resized(Regions *r, const float *map, size_t map_height, size_t map_width, float *large,
-                                   size_t height, size_t width, float threshold, Error *e) {
+                                   size_t height, size_t width, RegionRules rules, Error *e) {
     size_t first = 0, end = map_height;
-    while (first < end && !row_reaches(map + first * map_width, map_width, threshold)) first++;
-    while (first < end && !row_reaches(map + (end - 1) * map_width, map_width, threshold)) end--;
+    while (first < end && !row_reaches(map + first * map_width, map_width, rules.threshold)) first++;
+    while (first < end && !row_reaches(map + (end - 1) * map_width, map_width, rules.threshold)) end--;
     r->count = 0;
     if (first == end) return BLEMISH_OK;
     /* A row of the map has a share in the rows of the image less than one row of the map away from it. */
@@ -91,9 +123,26 @@ BlemishStatus regions_find_resized(Regions *r, const float *map, size_t map_heig
     const double from = ((double)first - 0.5) * scale - 1, to = ((double)end + 0.5) * scale + 1;
     const size_t top = from > 0 ? (size_t)from : 0, bottom = to < (double)height ? (size_t)to : height;
     plane_resize_bilinear_rows(map, map_height, map_width, large, height, width, top, bottom);
-    if (regions_find(r, large + top * width, bottom - top, width, threshold, e)) return e->status;
-    for (size_t i = 0; i < r->count; i++) r->list[i].y += top;
-    return BLEMISH_OK;
+    return find_rows(r, large, height, width, top, bottom, rules, e);
+}
+
+size_t border_pixels(size_t border, size_t map_side, size_t image_side) {
+    size_t n = 0;
+    while (n < map_side && (2 * n + 1) * image_side < 2 * border * map_side) n++;
+    return n;
+}
+
+float border_clear(float *map, size_t height, size_t width, size_t side_y, size_t side_x) {
+    float most = 0;
+    for (size_t y = 0; y < height; y++) {
+        float *row = map + y * width;
+        const bool inside = y >= side_y && height - 1 - y >= side_y;
+        const size_t side = inside && side_x < width ? side_x : width;
+        memset(row, 0, side * sizeof *row);
+        memset(row + width - side, 0, side * sizeof *row);
+        for (size_t x = side; x + side < width; x++) most = row[x] > most ? row[x] : most;
+    }
+    return most;
 }
 
 void regions_close(Regions *r) {

@@ -103,6 +103,20 @@ static BlemishStatus check_image(const BlemishImage *image, size_t index, Error 
     return BLEMISH_OK;
 }
 
+/* A border that leaves nothing would call every image good. */
+static BlemishStatus check_border(const Session *s, const BlemishImage *image, size_t index, Error *e) {
+    const size_t border = s->model->border;
+    const size_t height = s->tiling.on ? image->height : s->model->geometry.height;
+    const size_t width = s->tiling.on ? image->width : s->model->geometry.width;
+    if (border == 0 || (2 * border < image->height && 2 * border < image->width &&
+                        2 * border_pixels(border, height, image->height) < height &&
+                        2 * border_pixels(border, width, image->width) < width))
+        return BLEMISH_OK;
+    return error_set(e, BLEMISH_ERROR_ARGUMENT,
+                     "image %zu: border: found %zu pixels, which leave nothing of %zux%zu (width x height)", index,
+                     border, image->width, image->height);
+}
+
 /* A product of weights that are each finite can still overflow; "not a number" must not pass as good. */
 static bool all_finite(const float *values, size_t n) {
     float sum = 0;
@@ -175,6 +189,15 @@ BlemishStatus session_forward(Session *s, const BlemishImage *images, size_t cou
     return count == s->batch ? run_batch(s, images, results, e) : run_singly(s, images, count, results, e);
 }
 
+/* Within the model's border the map of the image at `index` does not count. */
+static void ignore_border(Session *s, size_t index, BlemishResult *result) {
+    const size_t border = s->model->border, height = result->map_height, width = result->map_width;
+    float *map = s->tiling.on ? s->tiling.maps[index] : s->maps + index * height * width;
+    result->map_max = border_clear(map, height, width, border_pixels(border, height, result->image_height),
+                                   border_pixels(border, width, result->image_width));
+    if (s->model->heads.map_score) result->score = result->map_max;
+}
+
 /* From the network's score to the verdict. */
 static void judge(const Session *s, BlemishResult *result) {
     const Calibration *c = &s->model->calibration;
@@ -187,7 +210,7 @@ BlemishStatus session_run(Session *s, const BlemishImage *images, size_t count, 
     if (count < 1 || count > s->batch)
         return error_set(e, BLEMISH_ERROR_ARGUMENT, "count: found %zu images, expected 1 to %zu", count, s->batch);
     for (size_t i = 0; i < count; i++)
-        if (check_image(&images[i], i, e)) return e->status;
+        if (check_image(&images[i], i, e) || check_border(s, &images[i], i, e)) return e->status;
     int before = engine_enter(s->engine);
     profile_start(engine_profile(s->engine));
     BlemishStatus status = BLEMISH_OK;
@@ -195,7 +218,10 @@ BlemishStatus session_run(Session *s, const BlemishImage *images, size_t count, 
     for (size_t i = 0; i < count && s->tiling.on && status == BLEMISH_OK; i++)
         status = tiling_run(s, &images[i], i, &results[i], e);
     engine_leave(before);
-    for (size_t i = 0; i < count && status == BLEMISH_OK; i++) judge(s, &results[i]);
+    for (size_t i = 0; i < count && status == BLEMISH_OK; i++) {
+        if (s->model->border) ignore_border(s, i, &results[i]);
+        judge(s, &results[i]);
+    }
     return status;
 }
 
@@ -215,7 +241,14 @@ BlemishStatus session_large_map(Session *s, const BlemishResult *result, float *
     if (check_result(s, result, e)) return e->status;
     plane_resize_bilinear(result->map, result->map_height, result->map_width, map, result->image_height,
                           result->image_width);
+    /* Blends with what is inside reach into the border. */
+    if (s->model->border)
+        border_clear(map, result->image_height, result->image_width, s->model->border, s->model->border);
     return BLEMISH_OK;
+}
+
+static RegionRules rules(const Model *m) {
+    return (RegionRules){m->pixel_threshold, m->min_area, m->border};
 }
 
 /* Whether the result's own map is at image size, of this session. */
@@ -247,12 +280,11 @@ static const float *large_map(Session *s, const BlemishResult *result, Error *e)
 }
 
 BlemishStatus session_regions(Session *s, const BlemishResult *result, Regions *regions, Error *e) {
-    const float threshold = s->model->pixel_threshold;
     if (is_large(s, result))
-        return regions_find(regions, result->map, result->image_height, result->image_width, threshold, e);
+        return regions_find(regions, result->map, result->image_height, result->image_width, rules(s->model), e);
     if (check_result(s, result, e) || reserve_large(s, result, e)) return e->status;
     return regions_find_resized(regions, result->map, result->map_height, result->map_width, s->large,
-                                result->image_height, result->image_width, threshold, e);
+                                result->image_height, result->image_width, rules(s->model), e);
 }
 
 BlemishStatus session_write_map(Session *s, const BlemishResult *result, const char *path, Error *e) {
@@ -269,7 +301,7 @@ BlemishStatus session_overlay(Session *s, const BlemishImage *image, const Blemi
     Regions regions = {0}; /* not s->regions: the caller may still be reading that list */
     const float *map = large_map(s, result, e);
     if (map == NULL) return e->status;
-    BlemishStatus status = regions_find(&regions, map, image->height, image->width, s->model->pixel_threshold, e);
+    BlemishStatus status = regions_find(&regions, map, image->height, image->width, rules(s->model), e);
     if (status == BLEMISH_OK) status = overlay_draw(out, image, map, &regions, e);
     regions_close(&regions);
     return status;

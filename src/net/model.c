@@ -34,7 +34,7 @@ typedef struct Field {
     char value[72];
     bool word; /* a JSON string in the header, else a JSON number or boolean as it stands */
 } Field;
-enum { FIELDS = 19 };
+enum { FIELDS = 21 };
 
 /* The shortest decimal that reads back to the same float. */
 static void float_text(float value, char out[72]) {
@@ -57,10 +57,11 @@ static void describe(const Model *m, Field f[FIELDS]) {
         {"align_corners", "", false},   {"feature_scale", "", false},   {"threshold", "", false},
         {"pixel_threshold", "", false}, {"data_fingerprint", "", true}, {"upscale", "", false},
         {"classification", "", false},  {"precision", "", true},        {"tiles", "", false},
-        {"tile_overlap", "", false}};
+        {"tile_overlap", "", false},    {"min_area", "", false},        {"border", "", false}};
     memcpy(f, names, sizeof names);
     enum { SIZE = sizeof f->value };
-    snprintf(f[1].value, SIZE, "%d", m->quantised || m->calibration.verdict != VERDICT_SCORE || m->tiles ? 2 : 1);
+    const bool rules = m->tiles || m->min_area || m->border;
+    snprintf(f[1].value, SIZE, "%d", m->quantised || m->calibration.verdict != VERDICT_SCORE || rules ? 2 : 1);
     snprintf(f[2].value, SIZE, "%s", m->program_version);
     snprintf(f[3].value, SIZE, "%s", m->trunk.backbone);
     snprintf(f[4].value, SIZE, "%s", m->heads.icpr ? "icpr" : "jims");
@@ -78,6 +79,8 @@ static void describe(const Model *m, Field f[FIELDS]) {
     snprintf(f[16].value, SIZE, "%s", m->quantised ? "int8" : "fp32");
     snprintf(f[17].value, SIZE, "%s", m->tiles ? "true" : "false");
     float_text(m->tile_overlap, f[18].value);
+    snprintf(f[19].value, SIZE, "%zu", m->min_area);
+    snprintf(f[20].value, SIZE, "%zu", m->border);
 }
 
 BlemishStatus model_header(Model *model, Error *e) {
@@ -183,6 +186,15 @@ static size_t read_count(Reader *r, const char *key, size_t low, size_t high) {
     return (size_t)value;
 }
 
+/* Files from before there were such fields have none of them: 0. */
+static size_t read_count_if_any(Reader *r, const char *key, size_t high) {
+    if (r->e->status) return 0;
+    char *text = tensor_file_metadata(r->file, key, r->e);
+    if (text == NULL) return 0;
+    free(text);
+    return read_count(r, key, 0, high);
+}
+
 static float read_float(Reader *r, const char *key, double low, double high) {
     char *text = read_text(r, key), expected[80];
     double value = 0;
@@ -261,6 +273,8 @@ static BlemishStatus read_fields(Model *m, Reader *r, Error *e) {
     float scale = read_float(r, "feature_scale", 1e-6, 1e6);
     m->threshold = read_float(r, "threshold", 0, 1);
     m->pixel_threshold = read_float(r, "pixel_threshold", 0, 1);
+    m->min_area = read_count_if_any(r, "min_area", MIN_AREA_MAX);
+    m->border = read_count_if_any(r, "border", BORDER_MAX);
     read_tiles(r, m);
     read_fingerprint(r, m->fingerprint);
     m->recipe_json = read_object(r, "recipe");

@@ -15,6 +15,7 @@ typedef struct Model {
     bool tiles;         /* images are judged by tiles of the network's input size, at their own resolution */
     float tile_overlap; /* part of a tile's side that neighbours share at least, 0 to TILE_OVERLAP_MAX */
     float threshold, pixel_threshold;
+    size_t min_area, border; /* of regions, in pixels of the image; 0: none */
     Calibration calibration;
     char regime[16];          /* "unsupervised", "supervised", "none" */
     char program_version[32]; /* of the program that made it */
@@ -25,8 +26,9 @@ typedef struct Model {
 } Model;
 
 #define MODEL_FORMAT "blemish-model"
-/* format_version is 1, or 2 where a program that knows only 1 would misread the file: int8 weights, a verdict that
- * is not the score's, or tiles. */
+/* format_version is 1, or 2 where a program that knows only 1 would misread the file: int8 weights, a verdict that is
+ * not the score's, tiles, or a least area or border of regions. */
+enum { MIN_AREA_MAX = 1 << 28, BORDER_MAX = 65500 };
 
 #define TILE_OVERLAP 0.25f /* of models that do not say */
 #define TILE_OVERLAP_MAX 0.5
