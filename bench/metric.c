@@ -50,6 +50,7 @@ int main(void) {
     static float noise[2 * PIXELS], map[PIXELS];
     static uint8_t mask[PIXELS];
     Clock metrics = {0}, intervals = {0};
+    static double resampled[4 * 1000];
     const Bootstrap bootstrap = {0.95, 1000, 0};
     for (int i = 0; i < 2 * PIXELS; i++) noise[i] = random_normal(&random);
     if (pixel_ranking_open(&r, MAPS, (size_t)MAPS * SIDE * SIDE, (size_t)SIDE * SIDE, &e)) return puts(e.text), 1;
@@ -66,7 +67,8 @@ int main(void) {
     const PixelMetrics m = pixel_ranking_metrics(&r);
     clock_stop(&metrics);
     clock_start(&intervals);
-    if (bootstrap_pixels(&bootstrap, &h, &m, &v, &e)) return puts(e.text), 1;
+    if (bootstrap_pixel_values(&bootstrap, &h, &m, resampled, &e) || bootstrap_pixels(&bootstrap, resampled, &v, &e))
+        return puts(e.text), 1;
     clock_stop(&intervals);
     getrusage(RUSAGE_SELF, &u);
     printf("P-AUROC %.6f, AP-loc %.6f, AUPRO %.6f: %.2f s, %.2f processor seconds\n", m.p_auroc, m.ap_loc, m.aupro,

@@ -177,6 +177,9 @@ static void supervised_models_separate_best(void **state) {
     assert_non_null(strstr(info.header_json, "\"epochs\":2"));
     assert_non_null(strstr(info.header_json, "\"train\":{\"regime\":\"supervised\""));
     assert_null(strstr(info.header_json, "\"auto\"")); /* what was measured is written down */
+    assert_non_null(
+        strstr(info.header_json, "\"calibration\":{\"rule\":\"f1\",\"pixel_rule\":\"f1\",\"verdict\":\"score\""));
+    assert_non_null(strstr(info.header_json, "\"trained_on\":true"));
     Seen *s = look(m, d);
     assert_int_equal(s->count, IMAGES);
     assert_best(s->scores, s->labels, s->count, info.threshold);
@@ -206,6 +209,8 @@ static void unsupervised_models_accept_their_images(void **state) {
     BlemishModel *m = train(d);
     BlemishModelInfo info = blemish_model_info(m);
     assert_string_equal(info.regime, "unsupervised");
+    assert_non_null(strstr(info.header_json, "\"rule\":\"above-good\",\"pixel_rule\":\"above-good\""));
+    assert_non_null(strstr(info.header_json, "\"margin\":0.05,\"good\":"));
     Seen *s = look(m, d);
     float score = 0, peak = 0;
     for (size_t i = 0; i < s->count; i++) {

@@ -1,6 +1,7 @@
 /* Thresholds against brute force over all of them, fits against scikit-learn, and what is promised of new images. */
 #include "metric/calibrate.h"
 #include "metric/interval.h"
+#include "metric/metric.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -82,6 +83,33 @@ static void thresholds_lie_between_neighbours(void **state) {
     }
 }
 
+/* The best F1 of one sound and one defective pixel whose values are neighbours: half of all such pairs have a lower one
+ * that the nearest float to their middle is. */
+static void best_f1_passes_the_lower_neighbour(void **state) {
+    (void)state;
+    Random r = random_new(14, 0);
+    const RuleSettings none = {0};
+    const uint8_t mask[2] = {0, 1};
+    int astray = 0;
+    for (int i = 0; i < 200; i++) {
+        Error e = {0};
+        PixelMetrics m;
+        float map[2] = {random_float(&r), 0}, t;
+        map[1] = nextafterf(map[0], 2);
+        const float *maps[] = {map};
+        const uint8_t *masks[] = {mask};
+        assert_int_equal(metric_pixels(maps, masks, 1, 1, 2, &m, &e), BLEMISH_OK);
+        assert_true(m.best_f1 == 1);
+        astray += (float)m.best_f1_threshold == map[0];
+        assert_true(threshold_float(m.best_f1_threshold) == map[1]);
+        assert_int_equal(threshold_choose(RULE_F1, &none, "map", map, mask, 2, &t, &e), BLEMISH_OK);
+        assert_true(t == map[1]);
+    }
+    assert_true(astray > 50); /* a plain conversion is wrong */
+    assert_true(threshold_float(1.5) == 1 && threshold_float(-1) == 0 && threshold_float(0.25) == 0.25f);
+    assert_true(threshold_float(1 - 1e-12) == 1);
+}
+
 /* Of 1,000 resamplings, each with its own good images, the part of new good images that is rejected: at most alpha in
  * the mean (conformal), and more than the budget in at most 1 - confidence of the resamplings (budget). */
 static void promises_hold(void **state) {
@@ -103,6 +131,9 @@ static void promises_hold(void **state) {
             assert_int_equal(threshold_choose(RULE_BUDGET, &s, "score", v, y, N, &t, &e), BLEMISH_OK);
             broken += (ties ? (64 - ceil((double)t * 64)) / 64 : 1 - (double)t) > s.budget;
         }
+        print_message("%s: conformal, alpha 0.05: %.4f of new good images rejected in the mean of %d resamplings; "
+                      "budget 0.1 with 90 %% confidence: exceeded in %d\n",
+                      ties ? "64 levels" : "continuous", rejected / TRIALS, TRIALS, broken);
         /* The rejected rate of 99 images at rank 5 is Beta(5, 95): deviation 0.0217, so 3 errors of the mean are
          * 0.0021; three binomial errors of 1 - confidence are 0.028. */
         assert_true(rejected / TRIALS <= s.alpha + 0.0021);
@@ -131,6 +162,12 @@ static void what_cannot_be_is_told(void **state) {
     for (size_t i = 0; i < 60; i++) v[i] = 1;
     assert_int_equal(threshold_choose(RULE_BUDGET, &s, "score", v, y, 60, &t, &e), BLEMISH_ERROR_ARGUMENT);
     assert_int_equal(threshold_choose(RULE_CONFORMAL, &s, "score", v, y, 60, &t, &e), BLEMISH_ERROR_ARGUMENT);
+    const float outside[] = {NAN, -0.5f, 1.5f, INFINITY};
+    for (size_t i = 0; i < 4; i++) {
+        v[3] = outside[i];
+        assert_int_equal(threshold_choose(RULE_F1, &s, "score", v, y, 60, &t, &e), BLEMISH_ERROR_ARGUMENT);
+        assert_non_null(strstr(e.text, "expected numbers from 0 to 1"));
+    }
 }
 
 /* ---- scikit-learn (fixtures/make_metrics.py) --------------------------------------------------------------- */
@@ -194,6 +231,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(thresholds_are_the_best_of_all),
         cmocka_unit_test(thresholds_lie_between_neighbours),
+        cmocka_unit_test(best_f1_passes_the_lower_neighbour),
         cmocka_unit_test(promises_hold),
         cmocka_unit_test(what_cannot_be_is_told),
         cmocka_unit_test(fits_match_scikit_learn),

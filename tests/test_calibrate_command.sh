@@ -34,6 +34,12 @@ refuse 1 "found 9 good images to choose the threshold on, expected 59" \
 refuse 1 "budget: found 0, expected a number between 0 and 1" calibrate m.blemish --data data --budget 0 --threads 1 --quiet
 cmp m.blemish before || fail "a refusal changed the model"
 
+"$blemish" info m.blemish --json | python3 -c 'import json, sys # what training chose the thresholds by
+c = json.load(sys.stdin)["header"]["calibration"]
+assert (c["rule"], c["pixel_rule"], c["verdict"], c["probability"]) == ("f1", "f1", "score", "none"), c
+assert (c["good"], c["defects"], c["trained_on"]) == (6, 4, True) and len(c["data_fingerprint"]) == 64, c'
+"$blemish" info m.blemish | grep -q "rule  *f1" || fail "$("$blemish" info m.blemish)"
+
 for rule in f1 zero-escapes costs conformal; do
     "$blemish" calibrate m.blemish --data data --rule $rule --verdict combined --alpha 0.2 --out c.blemish --json \
         --threads 1 --quiet >c.json 2>err
@@ -61,3 +67,23 @@ done
 cmp m.blemish before || fail "--out changed MODEL"
 "$blemish" calibrate m.blemish --data data --threads 1 --quiet >out 2>err
 grep -q "^model: m.blemish" out && "$blemish" info m.blemish | grep -q "rule  *f1" || fail "in place: $(cat out err)"
+
+# Ctrl-C: the file stays as it was, and nothing is left beside it.
+"$blemish" synth many --size 64 --train-good 1 --train-defect 0 --test-good 600 --test-defect 0 --quiet
+cp m.blemish before
+mkdir alone && cp m.blemish alone
+"$blemish" calibrate alone/m.blemish --data many --threads 1 >out 2>err &
+pid=$!
+for _ in {1..600}; do
+    grep -q "^evaluate" err && break
+    sleep 0.05
+done
+kill -INT $pid
+code=0 && wait $pid || code=$?
+if [ $code = 0 ]; then
+    echo "the calibration was over before the signal" # on a very fast machine
+else
+    [ $code = 1 ] && grep -q "interrupted; nothing is written" err || fail "Ctrl-C: $code, $(cat err)"
+    cmp alone/m.blemish before || fail "Ctrl-C changed the model"
+fi
+[ "$(ls -A alone)" = m.blemish ] || fail "left beside the model: $(ls -A alone)"

@@ -129,6 +129,88 @@ static void rows_are_rounded_by_their_largest(void **state) {
     assert_true(out[1][0] == 0 && out[1][1] == 0 && out[1][2] == 0);
 }
 
+/* d' M d in double. */
+static double output_error(const float *w, const int8_t *q, float scale, const float *moments, size_t per) {
+    double error = 0;
+    for (size_t i = 0; i < per; i++)
+        for (size_t k = 0; k < per; k++)
+            error += ((double)q[i] * (double)scale - (double)w[i]) * (double)moments[i * per + k] *
+                     ((double)q[k] * (double)scale - (double)w[k]);
+    return error;
+}
+
+/* No single change of an integer makes the outputs' error smaller, the largest stays, and inputs that are nearly the
+ * same everywhere, as neighbouring pixels are, lose most of their error. */
+static void rows_are_rounded_for_their_inputs(void **state) {
+    (void)state;
+    enum { ROWS = 12, PER = 27, INPUTS = 500 };
+    Random r = random_new(11, 0);
+    float *w = random_floats(&r, ROWS * PER), moments[PER * PER] = {0}, scale[ROWS], nearest_scale[ROWS];
+    int8_t out[ROWS * PER], nearest[ROWS * PER];
+    for (size_t n = 0; n < INPUTS; n++) {
+        float x[PER];
+        const float common = random_normal(&r);
+        for (size_t i = 0; i < PER; i++) x[i] = common + 0.05f * random_normal(&r);
+        for (size_t i = 0; i < PER * PER; i++) moments[i] += x[i / PER] * x[i % PER];
+    }
+    memset(w + PER, 0, PER * sizeof *w); /* a row of zeros */
+    Error e = {0};
+    assert_ok(quantise_rows_for(w, ROWS, PER, moments, out, scale, &e), e.text);
+    quantise_rows(w, ROWS, PER, PER, nearest, nearest_scale);
+    assert_memory_equal(scale, nearest_scale, sizeof scale);
+    double all = 0, all_nearest = 0;
+    for (size_t row = 0; row < ROWS; row++) {
+        int8_t *q = out + row * PER;
+        const double error = output_error(w + row * PER, q, scale[row], moments, PER);
+        const double before = output_error(w + row * PER, nearest + row * PER, scale[row], moments, PER);
+        assert_true(error <= before);
+        all += error, all_nearest += before;
+        int most = 0;
+        for (size_t i = 0; i < PER; i++) {
+            most = abs(q[i]) > most ? abs(q[i]) : most;
+            for (int change = -1; change <= 1 && row != 1; change += 2) {
+                if (abs(nearest[row * PER + i]) == INT8_MOST || abs(q[i] + change) > INT8_MOST) continue;
+                q[i] = (int8_t)(q[i] + change);
+                /* the last bits of sums that were kept up to date rather than made anew */
+                assert_true(output_error(w + row * PER, q, scale[row], moments, PER) >= error * (1 - 1e-9));
+                q[i] = (int8_t)(q[i] - change);
+            }
+        }
+        assert_int_equal(most, row == 1 ? 0 : INT8_MOST);
+    }
+    assert_true(all < 0.2 * all_nearest);
+    free(w);
+}
+
+/* Against the definition: every output pixel's patch, in the weight's order, on an odd size. */
+static void moments_are_those_of_the_patches(void **state) {
+    (void)state;
+    enum { H = 9, W = 14, IN = 2, K = 3, PER = IN * K * K };
+    Random r = random_new(12, 0);
+    Engine *engine;
+    Error e = {0};
+    const TrunkConv conv = {.in = IN, .out = 1, .kernel = K, .stride = 2, .padding = 1};
+    float *input = random_floats(&r, H * W * IN), moments[PER * PER] = {0};
+    double want[PER * PER] = {0};
+    for (int y = -1; y + K <= H + 1; y += 2)
+        for (int x = -1; x + K <= W + 1; x += 2) {
+            double patch[PER];
+            for (int i = 0; i < PER; i++) {
+                const int py = y + i / K % K, px = x + i % K;
+                patch[i] = py < 0 || px < 0 || py >= H || px >= W ? 0 : (double)input[(py * W + px) * IN + i / (K * K)];
+            }
+            for (size_t i = 0; i < PER * PER; i++) want[i] += 2 * patch[i / PER] * patch[i % PER];
+        }
+    assert_ok(engine_open(&engine, 1, &e), e.text);
+    const int before = engine_enter(engine);
+    for (int twice = 0; twice < 2; twice++) assert_ok(moments_add(moments, engine, &conv, input, H, W, &e), e.text);
+    engine_leave(before);
+    for (size_t i = 0; i < PER * PER; i++) /* fp32 sums of 70 products below 1 */
+        assert_true(fabs((double)moments[i] - want[i]) < 1e-4);
+    engine_close(engine);
+    free(input);
+}
+
 /* The step is no worse than any other by brute force over the values themselves; one percent is the bins' share. */
 static void steps_have_the_least_error(void **state) {
     (void)state;
@@ -178,7 +260,7 @@ static void quantise(Model *m, uint64_t seed) {
     const int before = engine_enter(engine);
     assert_ok(backbone_run(backbone, &f2, &f3, &e), e.text);
     engine_leave(before);
-    assert_ok(trunk_quantise(&m->trunk, ranges, &e), e.text);
+    assert_ok(trunk_quantise(&m->trunk, ranges, NULL, &e), e.text);
     assert_ok(heads_quantise(&m->heads, engine, &m->trunk, &e), e.text);
     m->quantised = true;
     assert_ok(model_header(m, &e), e.text);
@@ -240,6 +322,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(convolutions_match_their_definition), cmocka_unit_test(floats_are_refused),
         cmocka_unit_test(rows_are_rounded_by_their_largest),   cmocka_unit_test(steps_have_the_least_error),
+        cmocka_unit_test(rows_are_rounded_for_their_inputs),   cmocka_unit_test(moments_are_those_of_the_patches),
         cmocka_unit_test(a_quantised_model_survives_its_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

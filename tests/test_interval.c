@@ -189,6 +189,15 @@ static void open_maps(PixelRanking *r, float maps[MAPS][P], uint8_t masks[MAPS][
         if (pixel_ranking_add(r, maps[m], m % 2 ? masks[m] : NULL, H, W, &e)) fail_msg("%s", e.text);
 }
 
+static BlemishStatus pixel_intervals(const Bootstrap *b, const PixelHistograms *h, const PixelMetrics *exact,
+                                     PixelIntervals *found, Error *e) {
+    double *values = array_new(4, b->resamples * sizeof *values, e);
+    BlemishStatus status = values ? bootstrap_pixel_values(b, h, exact, values, e) : e->status;
+    if (status == BLEMISH_OK) status = bootstrap_pixels(b, values, found, e);
+    array_free(values);
+    return status;
+}
+
 /* With as few levels as bins the histograms lose nothing: every resample is the exact metric of its maps. */
 static void pixel_intervals_match_written_out_resamples(void **state) {
     (void)state;
@@ -226,7 +235,7 @@ static void pixel_intervals_match_written_out_resamples(void **state) {
         values[0][k] = p.p_auroc, values[1][k] = p.ap_loc, values[2][k] = p.aupro, values[3][k] = p.best_f1;
     }
     PixelIntervals found;
-    assert_int_equal(bootstrap_pixels(&b, &h, &exact, &found, &e), BLEMISH_OK);
+    assert_int_equal(pixel_intervals(&b, &h, &exact, &found, &e), BLEMISH_OK);
     const BlemishInterval *intervals[] = {&found.p_auroc, &found.ap_loc, &found.aupro, &found.best_f1};
     for (size_t i = 0; i < 4; i++) { /* sums of some thousand doubles below 1, in another order */
         assert_true(fabs(intervals[i]->low - quantile(values[i], TIMES, 0.1)) < 1e-10);
@@ -261,13 +270,13 @@ static void bins_are_close_to_exact(void **state) {
     const Bootstrap b = {0.95, 100, 0};
     assert_int_equal(pixel_ranking_open(&r, 0, 0, P, &e), BLEMISH_OK);
     assert_int_equal(pixel_histograms_open(&h, &r, &e), BLEMISH_OK);
-    assert_int_equal(bootstrap_pixels(&b, &h, &exact, &found, &e), BLEMISH_OK);
+    assert_int_equal(pixel_intervals(&b, &h, &exact, &found, &e), BLEMISH_OK);
     assert_true(isnan(found.aupro.low));
     pixel_ranking_close(&r);
     assert_int_equal(pixel_ranking_open(&r, 1, P, P, &e), BLEMISH_OK);
     assert_int_equal(pixel_ranking_add(&r, maps[0], NULL, H, W, &e), BLEMISH_OK);
     assert_int_equal(pixel_histograms_open(&h, &r, &e), BLEMISH_OK);
-    assert_int_equal(bootstrap_pixels(&b, &h, &exact, &found, &e), BLEMISH_OK);
+    assert_int_equal(pixel_intervals(&b, &h, &exact, &found, &e), BLEMISH_OK);
     assert_true(isnan(found.p_auroc.low));
     pixel_histograms_close(&h);
     pixel_ranking_close(&r);

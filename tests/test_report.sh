@@ -59,6 +59,11 @@ if len({p["label"] for p in known}) == 2: # areas of the curves drawn are the me
 else:
     assert report["curves"] == {"images": None, "pixels": None}
 assert len(report["warnings"]) >= 1 # these sets are small
+resampled = report["resampled"] # what the pixel metrics' intervals are percentiles of; not in the page
+assert (resampled is None) == (report["metrics"]["aupro"] is None) and '"resampled"' not in page
+if resampled:
+    values = sorted(resampled["aupro"])
+    assert len(values) == 1000 and abs(max(0, values[24] + 0.975 * (values[25] - values[24])) - report["intervals"]["aupro"][0]) < 1e-7
 # The page holds the same data, and nothing is fetched.
 assert not re.findall(r"""(?:src|href|action)\s*=\s*["'](?!data:|#)""", page)
 assert "@import" not in page and "http-equiv=\"Content-Security-Policy\"" in page
@@ -136,6 +141,9 @@ echo "refusals"
 touch file
 refuse 1 "file: found a file, expected a folder" eval m.blemish --data data --report file
 refuse 1 "no/such: cannot make it" eval m.blemish --data data --report no/such
+mkdir -p taken/report.html
+refuse 1 "taken/report.html: found a folder" eval m.blemish --data data --report taken --quiet
+[ "$(ls -A taken)" = report.html ] || fail "files beside a folder in the page's place: $(ls -A taken)"
 refuse 2 "report-images" eval m.blemish --data data --report q --report-images x
 if [ "$(id -u)" != 0 ]; then
     mkdir locked && chmod a-w locked

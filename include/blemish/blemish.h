@@ -515,6 +515,11 @@ BLEMISH_API BlemishStatus blemish_evaluate_intervals(BlemishSession *session, co
  * other metrics and intervals become NaN. */
 BLEMISH_API BlemishStatus blemish_score_intervals(const float *scores, const uint8_t *labels, size_t n,
                                                   BlemishMetrics *metrics, BlemishIntervals *intervals, char *error);
+/* The pixel metrics that the session's last blemish_evaluate_intervals found in every resample: *values are 4 rows of as
+ * many numbers as are returned, p_auroc, ap_loc, aupro and pixel_best_f1, in the resamples' order; 0 where there are
+ * none. Evaluations of the same images with the same seed drew the same ones. They belong to the session until its next
+ * evaluation or close. */
+BLEMISH_API size_t blemish_session_pixel_resamples(const BlemishSession *session, const double **values);
 /* Clopper and Pearson's exact interval of a rate of which `count` of `trials` were seen, each bound at half of
  * 1 - confidence. ARGUMENT when count > trials or confidence is not in (0, 1). */
 BLEMISH_API BlemishStatus blemish_rate_interval(size_t count, size_t trials, double confidence, BlemishInterval *out);
@@ -525,6 +530,61 @@ BLEMISH_API size_t blemish_images_needed(double rate, double confidence);
  * `rate` of each are judged wrongly with that confidence; else 0. A class without images is left out of it. */
 BLEMISH_API int blemish_too_few(size_t good, size_t defects, double rate, double confidence,
                                 char text[BLEMISH_ERROR_SIZE]);
+
+/* ---- comparing runs over the same images ------------------------------------------------------------------ */
+
+typedef enum BlemishComparedMetric {
+    BLEMISH_COMPARED_I_AUROC,
+    BLEMISH_COMPARED_AP_DET,
+    BLEMISH_COMPARED_BEST_F1,
+    BLEMISH_COMPARED_SEG_I_AUROC,
+    BLEMISH_COMPARED_SEG_AP_DET,
+    BLEMISH_COMPARED_F1, /* of the verdicts, as are the next three */
+    BLEMISH_COMPARED_ACCURACY,
+    BLEMISH_COMPARED_ESCAPE_RATE,
+    BLEMISH_COMPARED_FALSE_ALARM_RATE,
+    BLEMISH_COMPARED_P_AUROC,
+    BLEMISH_COMPARED_AP_LOC,
+    BLEMISH_COMPARED_AUPRO,
+    BLEMISH_COMPARED_PIXEL_BEST_F1,
+    BLEMISH_COMPARED /* how many they are */
+} BlemishComparedMetric;
+
+/* What one run says of the images: arrays of n, image i of every run being the same one. */
+typedef struct BlemishRun {
+    const float *scores, *map_maxima;
+    const uint8_t *defects; /* the verdicts, 0 or 1 */
+    double pixels[4];       /* p_auroc, ap_loc, aupro, pixel_best_f1 over these images; NaN where not known */
+    /* As blemish_session_pixel_resamples gives them, of evaluations that drew the same images; else NULL and 0. */
+    const double *pixels_resampled;
+    size_t pixel_resamples;
+} BlemishRun;
+
+typedef struct BlemishCompareSettings {
+    double confidence; /* in (0, 1); default 0.95 */
+    size_t resamples;  /* 100 to 100000; default 1000 */
+    uint64_t seed;     /* default 0 */
+} BlemishCompareSettings;
+
+/* One metric of one run. NaN where it is not known. */
+typedef struct BlemishCompared {
+    double value;
+    BlemishInterval interval;
+    double difference; /* to the first run */
+    BlemishInterval difference_interval;
+    int differs; /* 1: 0 lies outside of it */
+} BlemishCompared;
+
+BLEMISH_API void blemish_compare_defaults(BlemishCompareSettings *settings);
+/* "i_auroc", "ap_det", ...: the metric's name; NULL past the last. */
+BLEMISH_API const char *blemish_compared_name(BlemishComparedMetric metric);
+/* Compares count runs (1 or more) over n images of labels 0 and 1: out has count rows of BLEMISH_COMPARED. Resamples
+ * draw the same images for every run, good and defective ones apart, and intervals are percentiles of each metric and of
+ * its difference; of rates the intervals are exact, and their differences' are widened to McNemar's exact test
+ * (docs/metrics.md). settings may be NULL. ARGUMENT for a null pointer, a setting out of range or a score that is not
+ * finite. */
+BLEMISH_API BlemishStatus blemish_compare(const BlemishRun *runs, size_t count, const uint8_t *labels, size_t n,
+                                          const BlemishCompareSettings *settings, BlemishCompared *out, char *error);
 
 /* What a threshold does: everything at or above it counts as defective. */
 typedef struct BlemishCurvePoint {

@@ -22,6 +22,8 @@ struct BlemishModel {
 struct BlemishSession {
     Session session;
     Curve curves[BLEMISH_CURVES]; /* the last evaluation's */
+    double *pixels_resampled;     /* (4, pixel_resamples), the last evaluation's; NULL without */
+    size_t pixel_resamples;
     bool open;
     Error error;
 };
@@ -52,6 +54,9 @@ Error *error_begin(Error *error);
 BlemishStatus error_report(const Error *e, char *error);
 /* Sets "NAME: found a null pointer" and returns BLEMISH_ERROR_ARGUMENT. */
 BlemishStatus error_null(Error *e, const char *name);
+
+/* ---- evaluate.c ------------------------------------------------------------------------------------------ */
+BlemishStatus check_resampling(double confidence, size_t resamples, Error *e);
 
 /* ---- judge.c --------------------------------------------------------------------------------------------- */
 /* One image of a split, judged. */

@@ -274,7 +274,7 @@ static BlemishStatus choose_probability(const Collected *c, const Wanted *w, con
 static BlemishStatus choose_pixel_threshold(Collected *c, const Wanted *w, float *threshold, Error *e) {
     if (w->pixel_rule == RULE_F1 && c->masks) {
         const PixelMetrics m = pixel_ranking_metrics(&c->pixels);
-        *threshold = (float)fmin(fmax(m.best_f1_threshold, 0), 1);
+        *threshold = threshold_float(m.best_f1_threshold);
         return BLEMISH_OK;
     }
     return threshold_choose(w->pixel_rule, &w->rules, "map maximum",

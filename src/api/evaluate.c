@@ -64,7 +64,8 @@ static BlemishStatus compute_scores(const Collected *c, BlemishMetrics *m, Blemi
     return BLEMISH_OK;
 }
 
-static BlemishStatus compute_pixels(Collected *c, BlemishMetrics *m, BlemishIntervals *v, Error *e) {
+/* The histograms are made before the metrics sort the pixels. */
+static BlemishStatus compute_pixels(Collected *c, BlemishMetrics *m, BlemishIntervals *v, double *resampled, Error *e) {
     PixelHistograms h;
     if (v && pixel_histograms_open(&h, &c->pixels, e)) return e->status;
     PixelMetrics p = pixel_ranking_metrics(&c->pixels);
@@ -76,13 +77,15 @@ static BlemishStatus compute_pixels(Collected *c, BlemishMetrics *m, BlemishInte
     if (v == NULL) return BLEMISH_OK;
     const Bootstrap b = {v->confidence, v->resamples, v->seed};
     PixelIntervals i;
-    BlemishStatus status = bootstrap_pixels(&b, &h, &p, &i, e);
+    BlemishStatus status = bootstrap_pixel_values(&b, &h, &p, resampled, e);
+    pixel_histograms_close(&h);
+    if (status == BLEMISH_OK) status = bootstrap_pixels(&b, resampled, &i, e);
+    if (status != BLEMISH_OK) return status;
     v->p_auroc = i.p_auroc;
     v->ap_loc = i.ap_loc;
     v->aupro = i.aupro;
     v->pixel_best_f1 = i.best_f1;
-    pixel_histograms_close(&h);
-    return status;
+    return BLEMISH_OK;
 }
 
 static void no_metrics(BlemishMetrics *m, BlemishIntervals *v) {
@@ -114,14 +117,20 @@ static void no_metrics(BlemishMetrics *m, BlemishIntervals *v) {
                                 .pixel_best_f1 = none};
 }
 
-static BlemishStatus compute(Collected *c, BlemishMetrics *m, BlemishIntervals *v, Error *e) {
+static BlemishStatus compute(Collected *c, BlemishMetrics *m, BlemishIntervals *v, BlemishSession *session, Error *e) {
     no_metrics(m, v);
     m->images = c->count;
     m->defects = c->defects;
     m->masks = c->masks;
     m->seconds_per_image = c->seconds / (double)c->seen;
     if (compute_scores(c, m, v, e)) return e->status;
-    return c->masks ? compute_pixels(c, m, v, e) : BLEMISH_OK;
+    if (c->masks == 0) return BLEMISH_OK;
+    if (v) {
+        session->pixels_resampled = array_new(4, v->resamples * sizeof *session->pixels_resampled, e);
+        if (session->pixels_resampled == NULL) return e->status;
+        session->pixel_resamples = v->resamples;
+    }
+    return compute_pixels(c, m, v, session->pixels_resampled, e);
 }
 
 /* After compute: the pixels are sorted then. */
@@ -158,14 +167,13 @@ static void collected_close(Collected *c) {
     array_free(c->labels);
 }
 
-static BlemishStatus check_intervals(const BlemishIntervals *v, Error *e) {
+BlemishStatus check_resampling(double confidence, size_t resamples, Error *e) {
     enum { LEAST = 100, MOST = 100000 };
-    if (!(v->confidence > 0 && v->confidence < 1))
+    if (!(confidence > 0 && confidence < 1))
         return error_set(e, BLEMISH_ERROR_ARGUMENT, "confidence: found %g, expected a number between 0 and 1",
-                         v->confidence);
-    if (v->resamples < LEAST || v->resamples > MOST)
-        return error_set(e, BLEMISH_ERROR_ARGUMENT, "resamples: found %zu, expected %d to %d", v->resamples, LEAST,
-                         MOST);
+                         confidence);
+    if (resamples < LEAST || resamples > MOST)
+        return error_set(e, BLEMISH_ERROR_ARGUMENT, "resamples: found %zu, expected %d to %d", resamples, LEAST, MOST);
     return BLEMISH_OK;
 }
 
@@ -178,12 +186,15 @@ static BlemishStatus evaluate(BlemishSession *session, const BlemishDataset *dat
     if (metrics == NULL) return error_null(e, "metrics");
     if (dataset == NULL || !dataset->open)
         return error_set(e, BLEMISH_ERROR_ARGUMENT, "data set: found none, or one that failed to open");
-    if (intervals && check_intervals(intervals, e)) return e->status;
+    if (intervals && check_resampling(intervals->confidence, intervals->resamples, e)) return e->status;
     for (int i = 0; i < BLEMISH_CURVES; i++) curve_close(&session->curves[i]);
+    array_free(session->pixels_resampled);
+    session->pixels_resampled = NULL;
+    session->pixel_resamples = 0;
     BlemishStatus status = collected_open(c, &dataset->manifest, split, &session->session, e);
     if (status == BLEMISH_OK)
         status = judge_split(&session->session, &dataset->manifest, split, collect, c, progress, progress_user, e);
-    if (status == BLEMISH_OK) status = compute(c, metrics, intervals, e);
+    if (status == BLEMISH_OK) status = compute(c, metrics, intervals, session, e);
     if (status == BLEMISH_OK) status = draw_curves(c, session->curves, e);
     collected_close(c);
     return status;
@@ -215,7 +226,7 @@ BLEMISH_API BlemishStatus blemish_score_intervals(const float *scores, const uin
     ScoreIntervals i;
     if (scores == NULL || labels == NULL || metrics == NULL || intervals == NULL)
         error_null(&e, scores == NULL ? "scores" : labels == NULL ? "labels" : metrics ? "intervals" : "metrics");
-    else if (check_intervals(intervals, &e) == BLEMISH_OK) {
+    else if (check_resampling(intervals->confidence, intervals->resamples, &e) == BLEMISH_OK) {
         const Bootstrap b = {intervals->confidence, intervals->resamples, intervals->seed};
         no_metrics(metrics, intervals);
         metrics->images = n;
@@ -266,4 +277,9 @@ BLEMISH_API size_t blemish_session_curve(const BlemishSession *session, BlemishC
     const bool known = session && (unsigned)kind < BLEMISH_CURVES;
     if (points) *points = known ? session->curves[kind].points : NULL;
     return known && points ? session->curves[kind].count : 0;
+}
+
+BLEMISH_API size_t blemish_session_pixel_resamples(const BlemishSession *session, const double **values) {
+    if (values) *values = session ? session->pixels_resampled : NULL;
+    return session && values ? session->pixel_resamples : 0;
 }

@@ -13,6 +13,7 @@ typedef struct Quantisation {
     const Manifest *manifest;
     const BlemishQuantiseSettings *settings;
     uint8_t *scratch; /* (height, width, 3): a tile that reaches beyond its image */
+    float *moments;   /* of what the first convolution sees */
     Range ranges[TRUNK_CONVS_MAX];
 } Quantisation;
 
@@ -37,8 +38,9 @@ static BlemishImage tile_of(const Model *m, const BlemishImage *image, size_t tu
 }
 
 /* The training images, every k-th of them where there are more than wanted. */
-static BlemishStatus run_images(Quantisation *c, Backbone *backbone, Error *e) {
+static BlemishStatus run_images(Quantisation *c, Engine *engine, Backbone *backbone, Error *e) {
     const Geometry *g = &c->model->geometry;
+    const TrunkConv *first = &c->model->trunk.convs[0];
     size_t total = 0, seen = 0, done = 0;
     for (size_t i = 0; i < c->manifest->count; i++) total += c->manifest->samples[i].split == BLEMISH_SPLIT_TRAIN;
     if (total == 0) return error_set(e, BLEMISH_ERROR_ARGUMENT, "data set: found no training image to calibrate on");
@@ -55,7 +57,9 @@ static BlemishStatus run_images(Quantisation *c, Backbone *backbone, Error *e) {
         image_to_input(&shown, g->height, g->width, backbone_input(backbone));
         if (c->model->roi) roi_fill(c->model->roi, g->height * g->width, backbone_input(backbone));
         image_free(&image);
-        if (backbone_run(backbone, &f2, &f3, e)) return e->status;
+        if (moments_add(c->moments, engine, first, backbone_input(backbone), g->height, g->width, e) ||
+            backbone_run(backbone, &f2, &f3, e))
+            return e->status;
     }
     return report(c->settings, wanted, wanted, e);
 }
@@ -66,7 +70,7 @@ static BlemishStatus measure(Quantisation *c, Engine *engine, Error *e) {
     if (backbone_open(&backbone, engine, &c->model->trunk, ELEMENT_F32, 1, g->height, g->width, e)) return e->status;
     backbone_observe(backbone, observe, c);
     const int before = engine_enter(engine);
-    const BlemishStatus status = run_images(c, backbone, e);
+    const BlemishStatus status = run_images(c, engine, backbone, e);
     engine_leave(before);
     backbone_close(backbone);
     return status;
@@ -98,15 +102,18 @@ BLEMISH_API BlemishStatus blemish_model_quantise(BlemishModel *m, const BlemishD
     BlemishStatus status = e->status;
     if (c) {
         *c = (Quantisation){.model = &m->model, .manifest = &dataset->manifest, .settings = &s};
+        const TrunkConv *first = &m->model.trunk.convs[0];
+        const size_t per = first->in * first->kernel * first->kernel;
         c->scratch = array_new(m->model.geometry.height * m->model.geometry.width, 3, e);
-        status = c->scratch ? measure(c, engine, e) : e->status;
+        c->moments = array_new(per * per, sizeof *c->moments, e);
+        status = c->scratch && c->moments ? measure(c, engine, e) : e->status;
         if (status == BLEMISH_OK) { /* from here on the model is changed: what fails now leaves none */
-            status = trunk_quantise(&m->model.trunk, c->ranges, e);
+            status = trunk_quantise(&m->model.trunk, c->ranges, c->moments, e);
             if (status == BLEMISH_OK) status = heads_quantise(&m->model.heads, engine, &m->model.trunk, e);
             m->model.quantised = m->open = status == BLEMISH_OK;
         }
     }
-    if (c) array_free(c->scratch);
+    if (c) array_free(c->scratch), array_free(c->moments);
     array_free(c);
     engine_close(engine);
     return status ? status : model_header(&m->model, e);

@@ -91,6 +91,7 @@ BLEMISH_API void blemish_session_close(BlemishSession *s) {
     if (s == NULL) return;
     session_close(&s->session);
     for (int i = 0; i < BLEMISH_CURVES; i++) curve_close(&s->curves[i]);
+    array_free(s->pixels_resampled);
     array_free(s);
 }
 

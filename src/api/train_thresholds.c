@@ -1,7 +1,7 @@
 /* Thresholds from the training images: best F1 where both classes were learned from, else just above everything
  * normal. */
 #include "api/api.h"
-#include "metric/metric.h"
+#include "metric/calibrate.h"
 
 #include <math.h>
 #include <string.h>
@@ -12,7 +12,7 @@
 typedef struct Sampled {
     size_t stride; /* every stride-th pixel of all maps is kept */
     size_t next;   /* the first one to keep in the next map */
-    size_t count, pixel_count, pixel_capacity;
+    size_t count, defects, masks, pixel_count, pixel_capacity;
     float *scores, *pixels;
     uint8_t *labels, *pixel_labels;
     float normal_score, normal_pixel; /* the largest of normal images */
@@ -27,6 +27,8 @@ static BlemishStatus sample(void *user, const Judged *j, Error *e) {
     if (label == BLEMISH_LABEL_UNKNOWN || (label == BLEMISH_LABEL_DEFECT && !s->supervised)) return BLEMISH_OK;
     s->scores[s->count] = j->result.score;
     s->labels[s->count++] = label == BLEMISH_LABEL_DEFECT;
+    s->defects += label == BLEMISH_LABEL_DEFECT;
+    s->masks += j->mask != NULL;
     if (label == BLEMISH_LABEL_GOOD) {
         s->normal_score = fmaxf(s->normal_score, j->result.score);
         s->normal_pixel = fmaxf(s->normal_pixel, j->result.map_max);
@@ -46,25 +48,43 @@ static BlemishStatus sample(void *user, const Judged *j, Error *e) {
 }
 
 static float above(float normal) {
-    return normal + MARGIN * (1.0f - normal);
-}
-
-static float clamped(double threshold) {
-    return (float)fmin(fmax(threshold, 0.0), 1.0);
+    const float threshold = normal + MARGIN * (1.0f - normal);
+    return threshold > normal ? threshold : fminf(nextafterf(normal, 2), 1);
 }
 
 static BlemishStatus choose(const Sampled *s, bool both, Model *model, Error *e) {
-    double f1, threshold;
+    const RuleSettings none = {0}; /* f1 has none */
     model->threshold = above(s->normal_score);
     model->pixel_threshold = above(s->normal_pixel);
-    if (both) {
-        if (metric_best_f1(s->scores, s->labels, s->count, &f1, &threshold, e)) return e->status;
-        model->threshold = clamped(threshold);
+    if (both && threshold_choose(RULE_F1, &none, "score", s->scores, s->labels, s->count, &model->threshold, e))
+        return e->status;
+    return s->defective_pixel ? threshold_choose(RULE_F1, &none, "map", s->pixels, s->pixel_labels, s->pixel_count,
+                                                 &model->pixel_threshold, e)
+                              : BLEMISH_OK;
+}
+
+/* What the file keeps of it: calibration's fields, as blemish_calibrate writes them. */
+static BlemishStatus describe(const Sampled *s, bool both, Model *model, Error *e) {
+    size_t alarms = 0, escapes = 0;
+    Text t = {0};
+    for (size_t i = 0; i < s->count; i++) {
+        const bool defect = s->scores[i] >= model->threshold;
+        alarms += defect && !s->labels[i];
+        escapes += !defect && s->labels[i];
     }
-    if (s->defective_pixel) {
-        if (metric_best_f1(s->pixels, s->pixel_labels, s->pixel_count, &f1, &threshold, e)) return e->status;
-        model->pixel_threshold = clamped(threshold);
+    text_format(&t, "{\"rule\":\"%s\",\"pixel_rule\":\"%s\",", both ? "f1" : "above-good",
+                s->defective_pixel ? "f1" : "above-good");
+    calibration_write(&model->calibration, &t);
+    if (!both || !s->defective_pixel) text_format(&t, ",\"margin\":0.05");
+    text_format(&t,
+                ",\"good\":%zu,\"defects\":%zu,\"masks\":%zu,\"false_alarms\":%zu,\"escapes\":%zu,"
+                "\"trained_on\":true,\"data_fingerprint\":\"%s\"}",
+                s->count - s->defects, s->defects, s->masks, alarms, escapes, model->fingerprint);
+    if (t.failed) {
+        text_free(&t);
+        return error_set(e, BLEMISH_ERROR_MEMORY, "calibration: out of memory");
     }
+    model->calibration.json = t.data;
     return BLEMISH_OK;
 }
 
@@ -93,7 +113,9 @@ BlemishStatus train_thresholds(Model *model, const Manifest *manifest, const Ble
     if (status == BLEMISH_OK)
         status = judge_split(&session, manifest, BLEMISH_SPLIT_TRAIN, sample, &s, settings->progress,
                              settings->progress_user, e);
-    if (status == BLEMISH_OK) status = choose(&s, s.supervised && good && defects, model, e);
+    const bool both = s.supervised && good && defects;
+    if (status == BLEMISH_OK) status = choose(&s, both, model, e);
+    if (status == BLEMISH_OK) status = describe(&s, both, model, e);
     array_free(s.scores);
     array_free(s.labels);
     array_free(s.pixels);

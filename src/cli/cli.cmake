@@ -15,7 +15,7 @@ install(TARGETS blemish)
 
 # The command writes its man pages from the text of its --help, so a cross build goes without.
 if(NOT CMAKE_CROSSCOMPILING)
-  foreach(command "" train eval predict info data synth weights bench protocol audit calibrate quantize roi)
+  foreach(command "" train eval predict info data synth weights bench protocol audit calibrate quantize compare roi)
     string(REGEX REPLACE "(.+)" "-\\1" suffix "${command}")
     set(page ${CMAKE_CURRENT_BINARY_DIR}/man/blemish${suffix}.1)
     add_custom_command(OUTPUT ${page} DEPENDS blemish VERBATIM

@@ -8,7 +8,8 @@
 #include <jansson.h>
 
 extern const Command command_train, command_eval, command_predict, command_info, command_data, command_synth,
-    command_weights, command_bench, command_protocol, command_audit, command_calibrate, command_quantize, command_roi;
+    command_weights, command_bench, command_protocol, command_audit, command_calibrate, command_quantize,
+    command_compare, command_roi;
 
 enum { PATH_SIZE = 4096 };
 
@@ -205,6 +206,9 @@ void recipe_names_close(RecipeNames *names);
 json_t *json_text(const char *text);
 json_t *json_number(double value);
 json_t *json_metrics(const BlemishMetrics *metrics);
+/* [low, high], or null; of all metrics by their names. */
+json_t *json_interval(BlemishInterval interval);
+json_t *json_intervals(const BlemishIntervals *intervals);
 
 enum { JSON_DIGITS = 9 }; /* read back to the same float */
 
@@ -222,7 +226,8 @@ void csv_text(FILE *out, const char *text);
  * it fails. */
 bool file_write(const char *path, const char *text, size_t length);
 
-void metrics_print(const BlemishMetrics *metrics, FILE *out);
+/* intervals may be NULL. */
+void metrics_print(const BlemishMetrics *metrics, const BlemishIntervals *intervals, FILE *out);
 
 /* A handle that stays open until the end of a run: opens it, or prints why not and returns NULL. */
 BlemishModel *model_open(const char *path);

@@ -9,7 +9,7 @@
 static const Command *const commands[] = {&command_train,    &command_eval,     &command_predict, &command_info,
                                           &command_data,     &command_synth,    &command_weights, &command_bench,
                                           &command_quantize, &command_protocol, &command_audit,   &command_calibrate,
-                                          &command_roi};
+                                          &command_compare,  &command_roi};
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
 static const char *command_name(const void *user, size_t index) {

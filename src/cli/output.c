@@ -54,6 +54,19 @@ json_t *json_metrics(const BlemishMetrics *m) {
                      json_number(m->pixel_best_f1_threshold), "seconds_per_image", json_number(m->seconds_per_image));
 }
 
+json_t *json_interval(BlemishInterval v) {
+    return isnan(v.low) ? json_null() : json_pack("[f, f]", v.low, v.high);
+}
+
+json_t *json_intervals(const BlemishIntervals *v) {
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",                                          //
+                     "i_auroc", json_interval(v->i_auroc), "ap_det", json_interval(v->ap_det),                 //
+                     "seg_i_auroc", json_interval(v->seg_i_auroc), "seg_ap_det", json_interval(v->seg_ap_det), //
+                     "best_f1", json_interval(v->best_f1), "p_auroc", json_interval(v->p_auroc),               //
+                     "ap_loc", json_interval(v->ap_loc), "aupro", json_interval(v->aupro),                     //
+                     "pixel_best_f1", json_interval(v->pixel_best_f1));
+}
+
 bool json_write_pretty(FILE *out, const json_t *value) {
     return !json_dumpf(value, out, JSON_INDENT(2) | JSON_REAL_PRECISION(JSON_DIGITS)) && fputc('\n', out) != EOF;
 }
@@ -103,28 +116,32 @@ bool file_write(const char *path, const char *text, size_t length) {
     return written;
 }
 
-static void metric_row(FILE *out, const char *name, double value) {
-    if (isnan(value)) {
-        fprintf(out, "  %-28s    -\n", name);
-    } else {
-        fprintf(out, "  %-28s %.4f\n", name, value);
-    }
+static void metric_row(FILE *out, const char *name, double value, const BlemishInterval *interval) {
+    fprintf(out, "  %-28s ", name);
+    if (isnan(value))
+        fputs("   -", out);
+    else
+        fprintf(out, "%.4f", value);
+    if (interval && !isnan(interval->low)) fprintf(out, "  [%.4f, %.4f]", interval->low, interval->high);
+    fputc('\n', out);
 }
 
-void metrics_print(const BlemishMetrics *m, FILE *out) {
-    fprintf(out, "%zu images, %zu with a defect, %zu with a mask\n", m->images, m->defects, m->masks);
-    metric_row(out, "I-AUROC", m->i_auroc);
-    metric_row(out, "AP-det", m->ap_det);
-    metric_row(out, "seg-I-AUROC (map maximum)", m->seg_i_auroc);
-    metric_row(out, "seg-AP-det (map maximum)", m->seg_ap_det);
-    metric_row(out, "best F1", m->best_f1);
-    metric_row(out, "  at score threshold", m->best_f1_threshold);
-    metric_row(out, "P-AUROC", m->p_auroc);
-    metric_row(out, "AP-loc", m->ap_loc);
-    metric_row(out, "AUPRO", m->aupro);
-    metric_row(out, "best pixel F1", m->pixel_best_f1);
-    metric_row(out, "  at map threshold", m->pixel_best_f1_threshold);
-    metric_row(out, "seconds per image", m->seconds_per_image);
+void metrics_print(const BlemishMetrics *m, const BlemishIntervals *v, FILE *out) {
+    fprintf(out, "%zu images, %zu with a defect, %zu with a mask", m->images, m->defects, m->masks);
+    if (v) fprintf(out, "; [low, high] with %g %% confidence", 100 * v->confidence);
+    fputc('\n', out);
+    metric_row(out, "I-AUROC", m->i_auroc, v ? &v->i_auroc : NULL);
+    metric_row(out, "AP-det", m->ap_det, v ? &v->ap_det : NULL);
+    metric_row(out, "seg-I-AUROC (map maximum)", m->seg_i_auroc, v ? &v->seg_i_auroc : NULL);
+    metric_row(out, "seg-AP-det (map maximum)", m->seg_ap_det, v ? &v->seg_ap_det : NULL);
+    metric_row(out, "best F1", m->best_f1, v ? &v->best_f1 : NULL);
+    metric_row(out, "  at score threshold", m->best_f1_threshold, NULL);
+    metric_row(out, "P-AUROC", m->p_auroc, v ? &v->p_auroc : NULL);
+    metric_row(out, "AP-loc", m->ap_loc, v ? &v->ap_loc : NULL);
+    metric_row(out, "AUPRO", m->aupro, v ? &v->aupro : NULL);
+    metric_row(out, "best pixel F1", m->pixel_best_f1, v ? &v->pixel_best_f1 : NULL);
+    metric_row(out, "  at map threshold", m->pixel_best_f1_threshold, NULL);
+    metric_row(out, "seconds per image", m->seconds_per_image, NULL);
 }
 
 BlemishModel *model_open(const char *path) {

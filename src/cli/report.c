@@ -64,8 +64,9 @@ bool report_add(Report *r, const BlemishEvaluated *v) {
 
 /* ---- three files, all or none -------------------------------------------------------------------------------- */
 
-enum { PAGE, JSON, CSV, FILES };
-static const char *const names[FILES] = {"report.html", "report.json", "predictions.csv"};
+/* In the order in which they appear: the page, which people look at, last. */
+enum { CSV, JSON, PAGE, FILES };
+static const char *const names[FILES] = {"predictions.csv", "report.json", "report.html"};
 
 static bool write_one(int which, FILE *out, const Report *r, const json_t *data) {
     if (which == PAGE) return report_page(out, r, data);
@@ -101,6 +102,11 @@ static int write_files(const Report *r, const json_t *data) {
         }
     }
     bool whole = count == FILES;
+    for (int i = 0; i < FILES && whole; i++) { // before any is renamed: what a rename would be refused for
+        struct stat status;
+        whole = stat(paths[i], &status) || !S_ISDIR(status.st_mode);
+        if (!whole) fail("%s: found a folder, expected a file or nothing", paths[i]);
+    }
     for (int i = 0; i < FILES && whole; i++) {
         whole = !rename(temporary[i], paths[i]);
         if (!whole) fail("%s: %s", paths[i], strerror(errno));

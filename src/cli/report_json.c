@@ -134,18 +134,23 @@ static json_t *prices_json(const ReportSettings *s) {
                      json_number(s->cost_false_alarm));
 }
 
-static json_t *interval(BlemishInterval v) {
-    return isnan(v.low) ? json_null() : json_pack("[f, f]", v.low, v.high);
-}
-
-/* By the metrics' own names. */
-static json_t *intervals_json(const BlemishIntervals *v) {
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",                                //
-                     "i_auroc", interval(v->i_auroc), "ap_det", interval(v->ap_det),                 //
-                     "seg_i_auroc", interval(v->seg_i_auroc), "seg_ap_det", interval(v->seg_ap_det), //
-                     "best_f1", interval(v->best_f1), "p_auroc", interval(v->p_auroc),               //
-                     "ap_loc", interval(v->ap_loc), "aupro", interval(v->aupro),                     //
-                     "pixel_best_f1", interval(v->pixel_best_f1));
+/* What intervals of pixel metrics are percentiles of: pairs, where another run resamples the same images. */
+static json_t *resampled_json(const BlemishSession *session, const BlemishIntervals *intervals) {
+    const double *values;
+    const size_t count = blemish_session_pixel_resamples(session, &values);
+    if (count == 0) return json_null();
+    json_t *object = json_pack("{s:I, s:I}", "seed", (json_int_t)intervals->seed, "resamples", (json_int_t)count);
+    bool failed = !object;
+    for (size_t m = 0; m < 4 && !failed; m++) {
+        json_t *row = json_array();
+        for (size_t i = 0; i < count; i++)
+            failed |= json_array_append_new(row, json_number(values[m * count + i])) != 0;
+        failed |= json_object_set_new(
+                      object, blemish_compared_name((BlemishComparedMetric)(BLEMISH_COMPARED_P_AUROC + m)), row) != 0;
+    }
+    if (!failed) return object;
+    json_decref(object);
+    return NULL;
 }
 
 json_t *report_json(const Report *r, const BlemishMetrics *metrics, const BlemishIntervals *intervals,
@@ -156,15 +161,15 @@ json_t *report_json(const Report *r, const BlemishMetrics *metrics, const Blemis
     strftime(now, sizeof now, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&seconds, &utc));
     if (blemish_dataset_fingerprint(dataset, fingerprint)) return fail("%s", blemish_dataset_error(dataset)), NULL;
     json_t *data =
-        json_pack("{s:s, s:i, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:f, s:o, s:o, s:o, s:o, s:o, s:o}", "format",
+        json_pack("{s:s, s:i, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "format",
                   "blemish-report",                                                            //
                   "format_version", 1, "program_version", blemish_version(), "time", now,      //
                   "model", model_json(r), "data", data_json(r, metrics, dataset, fingerprint), //
                   "warnings", report_warnings(r, metrics), "at_threshold", verdicts_json(r),   //
                   "prices", prices_json(&r->settings), "confidence", REPORT_CONFIDENCE, "metrics",
-                  json_metrics(metrics), "intervals", intervals_json(intervals),                              //
+                  json_metrics(metrics), "intervals", json_intervals(intervals),                              //
                   "by_type", report_by_type(r), "by_size", report_by_size(r), "curves", curves_json(session), //
-                  "predictions", predictions_json(r));
+                  "predictions", predictions_json(r), "resampled", resampled_json(session, intervals));
     if (!data) fail("memory is short");
     return data;
 }

@@ -53,7 +53,11 @@ bool report_page(FILE *out, const Report *report, const json_t *data) {
     static const char data_mark[] = "{{data}}", pictures_mark[] = "{{pictures}}";
     const char *first = strstr(report_template, data_mark), *second = strstr(first, pictures_mark);
     fwrite(report_template, 1, (size_t)(first - report_template), out);
-    if (json_dump_callback(data, put_json, out, JSON_COMPACT | JSON_REAL_PRECISION(JSON_DIGITS))) return false;
+    json_t *shown = json_copy((json_t *)data); // json_copy changes nothing
+    json_object_del(shown, "resampled");
+    const bool dumped = !json_dump_callback(shown, put_json, out, JSON_COMPACT | JSON_REAL_PRECISION(JSON_DIGITS));
+    json_decref(shown);
+    if (!dumped) return false;
     first += sizeof data_mark - 1;
     fwrite(first, 1, (size_t)(second - first), out);
     put_pictures(out, &report->pictures);

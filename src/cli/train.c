@@ -120,7 +120,7 @@ static int evaluate(BlemishModel *model, const BlemishDataset *dataset, const Va
     int code = evaluate_tests(model, dataset, values->threads, &metrics, bar, &stopped);
     if (stopped) fail("interrupted; %s is written, without the metrics of the test images", values->out);
     if (code) return code;
-    metrics_print(&metrics, stdout);
+    metrics_print(&metrics, NULL, stdout);
     metrics.seconds_per_image = NAN; // the same training gives the same file
     if (blemish_model_set_metrics(model, &metrics)) return fail("%s", blemish_model_error(model));
     if (blemish_model_save(model, values->out)) return fail("%s", blemish_model_error(model));

@@ -58,20 +58,16 @@ static Sweep sweep_times(const uint64_t *items, const uint8_t *labels, const uin
                    .f1 = positives > 0 ? f1 : NAN};
 }
 
-BlemishStatus bootstrap_scores(const Bootstrap *b, const float *scores, const uint8_t *labels, size_t n,
-                               ScoreIntervals *out, Error *e) {
+BlemishStatus bootstrap_score_values(const Bootstrap *b, const float *scores, const uint8_t *labels, size_t n,
+                                     double *values, Error *e) {
     const int threads = omp_get_max_threads();
-    const BlemishInterval none = {NAN, NAN};
     size_t all;
-    *out = (ScoreIntervals){none, none, none};
     if (n > UINT32_MAX || !size_mul(n, (size_t)threads, &all))
         return error_set(e, BLEMISH_ERROR_MEMORY, "bootstrap: found %zu images, more than memory", n);
-    if (n == 0) return BLEMISH_OK;
     uint64_t *items = array_new(n, sizeof *items, e);
     uint32_t *times = array_new(all, sizeof *times, e);
     size_t *members = array_new(all, sizeof *members, e);
-    double *values = array_new(3, b->resamples * sizeof *values, e);
-    BlemishStatus status = items && times && members && values ? BLEMISH_OK : e->status;
+    BlemishStatus status = items && times && members ? BLEMISH_OK : e->status;
     for (size_t i = 0; i < n && status == BLEMISH_OK; i++) {
         uint32_t key;
         if (!keys_make(&scores[i], 1, &key))
@@ -90,8 +86,22 @@ BlemishStatus bootstrap_scores(const Bootstrap *b, const float *scores, const ui
             const Sweep s = sweep_times(items, labels, times + thread * n, n);
             aurocs[k] = s.auroc, aps[k] = s.ap, f1s[k] = s.f1;
         }
-        *out = (ScoreIntervals){bootstrap_interval(b, aurocs), bootstrap_interval(b, aps), bootstrap_interval(b, f1s)};
     }
-    array_free(items), array_free(times), array_free(members), array_free(values);
+    array_free(items), array_free(times), array_free(members);
+    return status;
+}
+
+BlemishStatus bootstrap_scores(const Bootstrap *b, const float *scores, const uint8_t *labels, size_t n,
+                               ScoreIntervals *out, Error *e) {
+    const BlemishInterval none = {NAN, NAN};
+    *out = (ScoreIntervals){none, none, none};
+    if (n == 0) return BLEMISH_OK;
+    double *values = array_new(3, b->resamples * sizeof *values, e);
+    if (values == NULL) return e->status;
+    BlemishStatus status = bootstrap_score_values(b, scores, labels, n, values, e);
+    if (status == BLEMISH_OK)
+        *out = (ScoreIntervals){bootstrap_interval(b, values), bootstrap_interval(b, values + b->resamples),
+                                bootstrap_interval(b, values + 2 * b->resamples)};
+    array_free(values);
     return status;
 }

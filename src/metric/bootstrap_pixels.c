@@ -145,41 +145,48 @@ PixelMetrics pixel_histograms_metrics(const PixelHistograms *h) {
 
 /* ---- resampling ------------------------------------------------------------------------------------------ */
 
-static BlemishInterval moved(const Bootstrap *b, double *values, double exact, double binned) {
+static BlemishInterval within_bounds(const Bootstrap *b, double *values) {
     const BlemishInterval i = bootstrap_interval(b, values);
-    if (isnan(i.low)) return i;
-    return (BlemishInterval){fmax(0, i.low + exact - binned), fmin(1, i.high + exact - binned)};
+    return isnan(i.low) ? i : (BlemishInterval){fmax(0, i.low), fmin(1, i.high)};
 }
 
-BlemishStatus bootstrap_pixels(const Bootstrap *b, const PixelHistograms *h, const PixelMetrics *exact,
-                               PixelIntervals *out, Error *e) {
+BlemishStatus bootstrap_pixel_values(const Bootstrap *b, const PixelHistograms *h, const PixelMetrics *exact,
+                                     double *values, Error *e) {
     const int threads = omp_get_max_threads();
-    const BlemishInterval none = {NAN, NAN};
     size_t all;
-    *out = (PixelIntervals){none, none, none, none};
     if (!size_mul(h->maps, (size_t)threads, &all))
         return error_set(e, BLEMISH_ERROR_MEMORY, "bootstrap: found %zu maps, more than memory", h->maps);
+    for (size_t i = 0; i < 4 * b->resamples; i++) values[i] = NAN;
     if (h->marked == 0) return BLEMISH_OK;
     uint8_t *classes = array_new(h->maps, sizeof *classes, e);
     uint32_t *times = array_new(all, sizeof *times, e);
     size_t *members = array_new(all, sizeof *members, e);
-    double *values = array_new(4, b->resamples * sizeof *values, e);
-    const bool ready = classes && times && members && values;
+    const bool ready = classes && times && members;
     if (ready) {
         double *aurocs = values, *aps = aurocs + b->resamples, *pros = aps + b->resamples, *f1s = pros + b->resamples;
+        const PixelMetrics binned = pixel_histograms_metrics(h);
         for (size_t i = 0; i < h->maps; i++) classes[i] = h->slots[i] != SIZE_MAX;
 #pragma omp parallel for num_threads(threads)
         for (size_t k = 0; k < b->resamples; k++) {
             const size_t thread = (size_t)omp_get_thread_num();
             bootstrap_draw(b, k, classes, h->maps, members + thread * h->maps, times + thread * h->maps);
             const PixelMetrics m = metrics_of(h, times + thread * h->maps);
-            aurocs[k] = m.p_auroc, aps[k] = m.ap_loc, pros[k] = m.aupro, f1s[k] = m.best_f1;
+            aurocs[k] = m.p_auroc + (exact->p_auroc - binned.p_auroc);
+            aps[k] = m.ap_loc + (exact->ap_loc - binned.ap_loc);
+            pros[k] = m.aupro + (exact->aupro - binned.aupro);
+            f1s[k] = m.best_f1 + (exact->best_f1 - binned.best_f1);
         }
-        const PixelMetrics binned = pixel_histograms_metrics(h);
-        *out = (PixelIntervals){moved(b, aurocs, exact->p_auroc, binned.p_auroc),
-                                moved(b, aps, exact->ap_loc, binned.ap_loc), moved(b, pros, exact->aupro, binned.aupro),
-                                moved(b, f1s, exact->best_f1, binned.best_f1)};
     }
-    array_free(classes), array_free(times), array_free(members), array_free(values);
+    array_free(classes), array_free(times), array_free(members);
     return ready ? BLEMISH_OK : e->status;
+}
+
+BlemishStatus bootstrap_pixels(const Bootstrap *b, const double *values, PixelIntervals *out, Error *e) {
+    double *sorted = array_new(4, b->resamples * sizeof *sorted, e);
+    if (sorted == NULL) return e->status;
+    memcpy(sorted, values, 4 * b->resamples * sizeof *sorted);
+    *out = (PixelIntervals){within_bounds(b, sorted), within_bounds(b, sorted + b->resamples),
+                            within_bounds(b, sorted + 2 * b->resamples), within_bounds(b, sorted + 3 * b->resamples)};
+    array_free(sorted);
+    return BLEMISH_OK;
 }

@@ -31,6 +31,9 @@ typedef struct ScoreIntervals {
 } ScoreIntervals;
 BlemishStatus bootstrap_scores(const Bootstrap *b, const float *scores, const uint8_t *labels, size_t n,
                                ScoreIntervals *out, Error *e);
+/* What they are percentiles of: values (3, resamples), rows AUROC, AP, best F1. n is 1 or more. */
+BlemishStatus bootstrap_score_values(const Bootstrap *b, const float *scores, const uint8_t *labels, size_t n,
+                                     double *values, Error *e);
 
 /* ---- bootstrap_pixels.c ---------------------------------------------------------------------------------- */
 
@@ -54,10 +57,18 @@ PixelMetrics pixel_histograms_metrics(const PixelHistograms *h);
 typedef struct PixelIntervals {
     BlemishInterval p_auroc, ap_loc, aupro, best_f1;
 } PixelIntervals;
-/* Maps with and without a defect are drawn apart. Resampled metrics are the bins', moved by what these miss of the
- * exact ones. */
-BlemishStatus bootstrap_pixels(const Bootstrap *b, const PixelHistograms *h, const PixelMetrics *exact,
-                               PixelIntervals *out, Error *e);
+/* Every resample's metrics into values (4, resamples), rows in the order above; NaN without a defect. Maps with and
+ * without a defect are drawn apart. Resampled metrics are the bins', moved by what these miss of the exact ones. */
+BlemishStatus bootstrap_pixel_values(const Bootstrap *b, const PixelHistograms *h, const PixelMetrics *exact,
+                                     double *values, Error *e);
+/* Their intervals, within [0, 1]. */
+BlemishStatus bootstrap_pixels(const Bootstrap *b, const double *values, PixelIntervals *out, Error *e);
+
+/* ---- paired.c -------------------------------------------------------------------------------------------- */
+
+/* blemish_compare of checked runs: out (count, BLEMISH_COMPARED). */
+BlemishStatus bootstrap_paired(const Bootstrap *b, const BlemishRun *runs, size_t count, const uint8_t *labels,
+                               size_t n, BlemishCompared *out, Error *e);
 
 /* Shared: how often each image is drawn, within its class (0 or 1); members is scratch of n. */
 void bootstrap_draw(const Bootstrap *b, size_t resample, const uint8_t *classes, size_t n, size_t *members,

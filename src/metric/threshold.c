@@ -15,6 +15,11 @@ float threshold_between(float lower, float upper) {
     return middle > lower ? middle : upper;
 }
 
+float threshold_float(double halfway) {
+    const float inside = (float)fmin(fmax(halfway, 0), 1);
+    return (double)inside < halfway ? fminf(nextafterf(inside, 2), 1) : inside;
+}
+
 /* Values from the highest down; what a threshold just below the i-th of them accepts. */
 typedef struct Values {
     uint64_t *items; /* region: 1 + label */
@@ -128,6 +133,11 @@ BlemishStatus threshold_choose(Rule rule, const RuleSettings *settings, const ch
     Values v = {.items = array_new(n, sizeof *v.items, e), .n = n};
     if (n && v.items == NULL) return e->status;
     for (size_t i = 0; i < n; i++) {
+        if (!(values[i] >= 0 && values[i] <= 1)) {
+            array_free(v.items);
+            return error_set(e, BLEMISH_ERROR_ARGUMENT, "%s: found %g, expected numbers from 0 to 1", what,
+                             (double)values[i]);
+        }
         v.items[i] = item_make(key_make(values[i]), labels[i] ? 2 : 1);
         *(labels[i] ? &v.defects : &v.good) += 1;
     }

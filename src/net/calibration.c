@@ -180,11 +180,11 @@ static BlemishStatus forget(Calibration *c, const char *const *keys, size_t coun
 }
 
 /* Of the thresholds, then of the scores. */
-static const char *const stale[] = {
-    "false_alarms", "escapes", "false_alarm_rate", "escape_rate", "rate_confidence", "budget",
-    "confidence",   "alpha",   "escape_cost",      "alarm_cost",  "auroc",           "slope",
-    "intercept",    "points",  "defect_rate"};
-enum { STALE_THRESHOLDS = 10, STALE = sizeof stale / sizeof *stale };
+static const char *const stale[] = {"false_alarms",    "escapes",    "false_alarm_rate", "escape_rate",
+                                    "rate_confidence", "budget",     "confidence",       "alpha",
+                                    "escape_cost",     "alarm_cost", "margin",           "auroc",
+                                    "slope",           "intercept",  "points",           "defect_rate"};
+enum { STALE_THRESHOLDS = 11, STALE = sizeof stale / sizeof *stale };
 
 BlemishStatus calibration_set_by_hand(Calibration *c, Error *e) {
     return forget(c, stale, STALE_THRESHOLDS, false, e);

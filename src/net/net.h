@@ -137,10 +137,20 @@ BlemishStatus heads_fill(Heads *heads, Error *e);
 BlemishStatus heads_load(Heads *heads, const TensorFile *file, Error *e);
 BlemishStatus heads_load_tensor(Heads *heads, size_t index, const TensorFile *file, Error *e);
 
-/* ---- quantise.c ------------------------------------------------------------------------------------------ */
-enum { INT8_MOST = 127, RANGE_BINS = 2048 };
+/* ---- rounding.c ------------------------------------------------------------------------------------------ */
+enum { INT8_MOST = 127 };
 /* out (rows, per) = row / scale, to the nearest, of rows at `stride`; scale (rows) makes the largest INT8_MOST. */
 void quantise_rows(const float *weight, size_t rows, size_t per, size_t stride, int8_t *out, float *scale);
+/* The same of contiguous rows, with the least squared error of the outputs that single changes of an integer reach, for
+ * inputs whose second moments, times any factor, are `moments` (per, per): never more than quantise_rows leaves. */
+BlemishStatus quantise_rows_for(const float *weight, size_t rows, size_t per, const float *moments, int8_t *out,
+                                float *scale, Error *e);
+/* Adds the second moments of what the convolution sees of one input (height, width, in). Inside engine_enter. */
+BlemishStatus moments_add(float *moments, Engine *engine, const TrunkConv *conv, const float *input, size_t height,
+                          size_t width, Error *e);
+
+/* ---- quantise.c ------------------------------------------------------------------------------------------ */
+enum { RANGE_BINS = 2048 };
 /* How large values are: bins of `width` by magnitude, without the zeros. Zero-initialised before first use. */
 typedef struct Range {
     float width;
@@ -149,8 +159,9 @@ typedef struct Range {
 void range_add(Range *range, const float *values, size_t count);
 /* The step of `levels` that makes the least squared error of rounding and saturation together. */
 float range_step(const Range *range, size_t levels);
-/* Rounds the weights in place and sets the steps from the range of each convolution's result. */
-BlemishStatus trunk_quantise(Trunk *trunk, const Range *ranges, Error *e);
+/* Rounds the weights in place and sets the steps from the range of each convolution's result. `moments` are those of
+ * the first convolution, or NULL. */
+BlemishStatus trunk_quantise(Trunk *trunk, const Range *ranges, const float *moments, Error *e);
 /* The same of JIMS heads; their adaptor is multiplied into the segmentation head before. */
 BlemishStatus heads_quantise(Heads *heads, Engine *engine, const Trunk *trunk, Error *e);
 void heads_adaptor_identity(Heads *heads);

@@ -5,16 +5,6 @@
 #include <math.h>
 #include <string.h>
 
-void quantise_rows(const float *weight, size_t rows, size_t per, size_t stride, int8_t *out, float *scale) {
-    for (size_t r = 0; r < rows; r++) {
-        const float *row = weight + r * stride;
-        float most = 0;
-        for (size_t i = 0; i < per; i++) most = fmaxf(most, fabsf(row[i]));
-        scale[r] = most > 0 ? most / INT8_MOST : 1.0f;
-        for (size_t i = 0; i < per; i++) out[r * per + i] = (int8_t)lrintf(row[i] / scale[r]);
-    }
-}
-
 /* ---- ranges of activations ------------------------------------------------------------------------------- */
 
 /* Until all of it fits, pairs of bins become one. */
@@ -61,26 +51,32 @@ float range_step(const Range *r, size_t levels) {
 
 /* ---- a network ------------------------------------------------------------------------------------------- */
 
-/* Rows of `per` floats at `stride` become multiples of their scale. */
-static BlemishStatus round_rows(float *weight, size_t rows, size_t per, size_t stride, Error *e) {
+/* Rows of `per` floats at `stride` become multiples of their scale. With moments, rows are contiguous. */
+static BlemishStatus round_rows(float *weight, size_t rows, size_t per, size_t stride, const float *moments, Error *e) {
     int8_t *rounded = array_new(rows * per, 1, e);
     float *scale = array_new(rows, sizeof *scale, e);
     if (rounded && scale) {
-        quantise_rows(weight, rows, per, stride, rounded, scale);
+        if (moments)
+            quantise_rows_for(weight, rows, per, moments, rounded, scale, e);
+        else
+            quantise_rows(weight, rows, per, stride, rounded, scale);
         for (size_t i = 0; i < rows * per; i++) weight[i / per * stride + i % per] = (float)rounded[i] * scale[i / per];
     }
     array_free(rounded);
     array_free(scale);
-    return rounded && scale ? BLEMISH_OK : e->status;
+    return e->status;
 }
 
-BlemishStatus trunk_quantise(Trunk *trunk, const Range *ranges, Error *e) {
+/* The first convolution is rounded for the images it will see: neighbouring pixels are so alike that the errors of its
+ * weights add up, where those of later layers, whose inputs are less alike, average out. */
+BlemishStatus trunk_quantise(Trunk *trunk, const Range *ranges, const float *moments, Error *e) {
+    e->status = BLEMISH_OK;
     for (size_t i = 0; i < trunk->count; i++) {
         TrunkConv *c = &trunk->convs[i];
         const size_t per = c->in * c->kernel * c->kernel;
         /* What a ReLU follows is stored without a sign: all but the shortcuts' convolutions. */
         const bool signless = strstr(c->name, "downsample") == NULL;
-        if (round_rows(c->weight, c->out, per, per, e)) return e->status;
+        if (round_rows(c->weight, c->out, per, per, i == 0 ? moments : NULL, e)) return e->status;
         c->step = range_step(&ranges[i], signless ? UINT8_MAX : INT8_MOST);
     }
     return BLEMISH_OK;
@@ -115,10 +111,10 @@ BlemishStatus heads_quantise(Heads *heads, Engine *engine, const Trunk *trunk, E
         for (size_t r = 0; r < p->hidden; r++) p->seg_bias[r] += (float)adaptor_bias_through(p, p->seg_weight + r * c);
         memcpy(p->seg_weight, folded, p->hidden * c * sizeof *folded);
         heads_adaptor_identity(heads);
-        status = round_rows(p->seg_weight, p->hidden, c2, c, e);
+        status = round_rows(p->seg_weight, p->hidden, c2, c, NULL, e);
     }
     array_free(folded);
-    if (status || round_rows(p->seg_weight + c2, p->hidden, c - c2, c, e)) return e->status;
-    if (round_rows(p->cls_weight, cls, c2, c, e)) return e->status;
-    return round_rows(p->cls_weight + c2, cls, c - c2, c, e);
+    if (status || round_rows(p->seg_weight + c2, p->hidden, c - c2, c, NULL, e)) return e->status;
+    if (round_rows(p->cls_weight, cls, c2, c, NULL, e)) return e->status;
+    return round_rows(p->cls_weight + c2, cls, c - c2, c, NULL, e);
 }

@@ -76,10 +76,13 @@ void features_close(Features *f) {
 
 /* ---- filling --------------------------------------------------------------------------------------------- */
 
-static BlemishStatus load_whole(const Features *f, const FeatureSource *source, float *input, Error *e) {
+/* Decodes the image of the first source for it and those after it that show the same one. */
+static BlemishStatus load_views(const Features *f, const FeatureSource *sources, size_t n, float *input, Error *e) {
+    const size_t size = f->height * f->width * 3;
     BlemishImage image;
-    if (image_decode(&image, source->path, e)) return e->status;
-    augment_image(&source->view, &image, f->roi, f->height, f->width, input, e);
+    if (image_decode(&image, sources->path, e)) return e->status;
+    for (size_t k = 0; k < n && strcmp(sources[k].path, sources->path) == 0; k++)
+        if (augment_image(&sources[k].view, &image, f->roi, f->height, f->width, input + k * size, e)) break;
     image_free(&image);
     return e->status;
 }
@@ -113,7 +116,8 @@ static BlemishStatus load_batch(Features *f, const FeatureSource *sources, size_
     Error errors[BACKBONE_BATCH] = {0};
 #pragma omp parallel for schedule(dynamic)
     for (size_t k = 0; k < n; k++)
-        if (!sources[k].tile.cut) load_whole(f, &sources[k], input + k * size, &errors[k]);
+        if (!sources[k].tile.cut && (k == 0 || strcmp(sources[k - 1].path, sources[k].path)))
+            load_views(f, sources + k, n - k, input + k * size, &errors[k]);
     for (size_t k = 0; k < n; k++) {
         if (sources[k].tile.cut) load_tile(f, &sources[k], input + k * size, &errors[k]);
         if (errors[k].status == BLEMISH_OK) continue;

@@ -350,11 +350,26 @@ function metricsTable() {
     html('tbody', null, list.map(([name, key, what]) => html('tr', null, html('th', { scope: 'row' }, name), html('td', null, figure(m[key])), html('td', null, cell(key)), html('td', null, what)))))));
 }
 
+/* Which rules set the model's thresholds, and on which images; what conformal and budget promise is said with it. */
+function chosenBy(c) {
+  if (!c) return data.model.regime === 'none' ? 'nothing: the model was not trained' : 'training; the model does not say how';
+  const words = { 'above-good': 'just above the largest of good images', given: 'hand', 'zero-escapes': 'the highest that misses no defect', f1: 'best F1',
+                  costs: `costs of ${c.escape_cost} an escape and ${c.alarm_cost} a false alarm`,
+                  budget: `a budget: ${percent(c.budget)} false alarms at most, with ${percent(c.confidence)} confidence (exact binomial bound)`,
+                  conformal: `a conformal quantile: at most ${percent(c.alpha)} false alarms in expectation` };
+  const of = rule => words[rule] || rule;
+  return `${of(c.rule)}${c.pixel_rule !== c.rule ? '; pixels by ' + of(c.pixel_rule) : ''}` +
+    (c.rule === 'given' ? '' : `; on ${c.good} good and ${c.defects} defective images` + (c.trained_on ? ' that it was trained on' : '')) +
+    (c.verdict !== 'score' ? `; the verdict is by ${c.verdict}` : '') +
+    (c.probability !== 'none' ? `; probabilities by ${c.probability}` : '');
+}
+
 function made() {
   const recipe = data.model.header && data.model.header.recipe, d = data.data, section = recipe && recipe.train;
   const facts = [
     ['Model', `${data.model.path}: ${data.model.backbone}, ${data.model.variant}, ${data.model.regime}, input ${data.model.height} x ${data.model.width}`],
     ['Thresholds', `score ${exact(model)}, pixels ${exact(data.model.pixel_threshold)}`],
+    ['Chosen by', chosenBy(data.model.header && data.model.header.calibration)],
     ['Data', `${d.path}: layout ${d.layout}${d.category ? ', category ' + d.category : ''}, ${d.split} split; ${d.good} good, ${d.defects} defective (${d.masks} marked), ${d.unknown} unlabelled`],
     ['Split', `fraction ${d.test_fraction}, seed ${d.split_seed}, fold ${d.fold}, where the layout has no split of its own`],
     ['Data fingerprint', d.fingerprint],
