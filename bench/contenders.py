@@ -27,8 +27,8 @@ class Settings(ctypes.Structure):
 
 
 class Result(ctypes.Structure):
-    _fields_ = [("score", ctypes.c_float), ("defect", ctypes.c_int), ("map_max", ctypes.c_float),
-                ("map", ctypes.POINTER(ctypes.c_float)), ("map_width", ctypes.c_size_t),
+    _fields_ = [("score", ctypes.c_float), ("probability", ctypes.c_float), ("defect", ctypes.c_int),
+                ("map_max", ctypes.c_float), ("map", ctypes.POINTER(ctypes.c_float)), ("map_width", ctypes.c_size_t),
                 ("map_height", ctypes.c_size_t), ("image_width", ctypes.c_size_t), ("image_height", ctypes.c_size_t)]
 
 

@@ -164,7 +164,7 @@ refuse 1 "programs: found 2 without families" synth d --programs 2
 # The first signal waits for the image at work, which takes seconds at this size; the second one does not.
 "$blemish" synth large --size 4096 --quiet 2>err &
 sleep 1
-kill -INT $! && sleep 0.5 && kill -INT $!
+kill -INT $! && sleep 0.05 && kill -INT $!
 code=0 && wait $! 2>/dev/null || code=$?
 [ $code = 130 ] && [ ! -s err ] || fail "two signals: $code $(cat err)"
 
