@@ -2,26 +2,7 @@
 # blemish audit from outside: its files, its refusals, and a stop by Ctrl-C.
 # Usage: test_audit_command.sh BUILD_FOLDER SOURCE_FOLDER
 set -euo pipefail
-blemish=$(cd "$1" && pwd)/blemish
-weights=$(cd "$2" && pwd)/models/texture-resnet18-v0.safetensors
-work=$(mktemp -d)
-trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
-cd "$work"
-unset TERM
-
-fail() {
-    echo "FAILED: $*" >&2
-    exit 1
-}
-
-# refuse CODE PATTERN ARGUMENT...: ends with that exit status and one line "blemish: ..." that matches the pattern.
-refuse() {
-    local code=0 wanted=$1 pattern=$2
-    shift 2
-    "$blemish" "$@" >out 2>err || code=$?
-    [ $code = "$wanted" ] && [ "$(wc -l <err)" = 1 ] && grep -q "^blemish: .*$pattern" err ||
-        fail "blemish $*: status $code, '$(cat err)', expected $wanted, '$pattern'"
-}
+. "$(dirname "$0")/helper_command.sh" "$1" "$2"
 
 tiny=(--set size=64 --set hidden=64 --set batch=8 --set epochs=2 --threads 1 --quiet)
 "$blemish" synth data --size 64 --train-good 6 --train-defect 4 --test-good 2 --test-defect 2 --quiet
@@ -61,12 +42,6 @@ assert set(os.listdir("o")) == {"audit.csv", "audit.jsonl"} | ({"overlays"} if d
 EOF
 
 echo "Ctrl-C"
-"$blemish" audit m.blemish --data data --out stopped --set epochs=100000 --threads 1 >out 2>err &
-for _ in {1..600}; do
-    grep -q "^fold 1/4 train" err && break
-    sleep 0.1
-done
-kill -INT $!
-code=0 && wait $! || code=$?
+interrupt "^fold 1/4 train" audit m.blemish --data data --out stopped --set epochs=100000 --threads 1
 [ $code = 1 ] && grep -q "^blemish: interrupted; nothing is written" err || fail "Ctrl-C: status $code, $(cat err)"
 [ -z "$(ls stopped)" ] || fail "Ctrl-C left $(ls stopped)"

@@ -170,8 +170,7 @@ static void what_was_chosen_is_kept(void **state) {
 /* ---- damaged calibrations -------------------------------------------------------------------------------- */
 
 static const char *const calibrations[] = {
-    "{\"rule\":\"f1\",\"verdict\":\"combined\",\"weights\":[-1.5,0.75,2e0],\"probability\":\"platt\",\"slope\":1.25,"
-    "\"intercept\":-3,\"good\":20}",
+    "{\"verdict\":\"combined\",\"weights\":[-1,1,2],\"probability\":\"platt\",\"slope\":1,\"intercept\":-3}",
     "{\"verdict\":\"map\",\"probability\":\"isotonic\",\"points\":[[0.1,0],[0.25,0.5],[0.75,0.5],[1,1]],\"x\":null}",
     "{\"rule\":\"conformal\",\"verdict\":\"score\",\"probability\":\"none\",\"alpha\":0.05}",
 };

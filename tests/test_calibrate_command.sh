@@ -2,25 +2,7 @@
 # blemish calibrate from outside: what it writes is what eval and predict then do; its refusals leave the model alone.
 # Usage: test_calibrate_command.sh BUILD_FOLDER SOURCE_FOLDER
 set -euo pipefail
-blemish=$(cd "$1" && pwd)/blemish
-weights=$(cd "$2" && pwd)/models/texture-resnet18-v0.safetensors
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work"
-
-fail() {
-    echo "FAILED: $*" >&2
-    exit 1
-}
-
-# refuse CODE PATTERN ARGUMENT...: ends with that exit status and one line "blemish: ..." that matches the pattern.
-refuse() {
-    local code=0 wanted=$1 pattern=$2
-    shift 2
-    "$blemish" "$@" >out 2>err || code=$?
-    [ $code = "$wanted" ] && [ "$(wc -l <err)" = 1 ] && grep -q "^blemish: .*$pattern" err ||
-        fail "blemish $*: status $code, '$(cat err)', expected $wanted, '$pattern'"
-}
+. "$(dirname "$0")/helper_command.sh" "$1" "$2"
 
 "$blemish" synth data --size 64 --train-good 6 --train-defect 4 --test-good 9 --test-defect 4 --quiet
 "$blemish" train --data data --out m.blemish --backbone resnet18 --weights "$weights" --set size=64 --set hidden=64 \
@@ -72,14 +54,7 @@ grep -q "^model: m.blemish" out && "$blemish" info m.blemish | grep -q "rule  *f
 "$blemish" synth many --size 64 --train-good 1 --train-defect 0 --test-good 600 --test-defect 0 --quiet
 cp m.blemish before
 mkdir alone && cp m.blemish alone
-"$blemish" calibrate alone/m.blemish --data many --threads 1 >out 2>err &
-pid=$!
-for _ in {1..600}; do
-    grep -q "^evaluate" err && break
-    sleep 0.05
-done
-kill -INT $pid
-code=0 && wait $pid || code=$?
+interrupt "^evaluate" calibrate alone/m.blemish --data many --threads 1
 if [ $code = 0 ]; then
     echo "the calibration was over before the signal" # on a very fast machine
 else

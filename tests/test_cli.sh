@@ -3,35 +3,9 @@
 # whole way from made images over a small training to predictions, with the accidents that a user's day holds.
 # Usage: test_cli.sh BUILD_FOLDER SOURCE_FOLDER
 set -euo pipefail
-build=$(cd "$1" && pwd) source=$(cd "$2" && pwd)
-blemish=$build/blemish man=$build/man
-weights=$source/models/texture-resnet18-v0.safetensors
-commands=(train eval predict info data synth weights bench protocol audit quantize roi)
-work=$(mktemp -d)
-trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
-cd "$work"
-unset TERM
-
-fail() {
-    echo "FAILED: $*" >&2
-    exit 1
-}
-
-# expect CODE ARGUMENT...: runs blemish and checks its exit status.
-expect() {
-    local code=0 wanted=$1
-    shift
-    "$blemish" "$@" >out 2>err || code=$?
-    [ $code = "$wanted" ] || fail "blemish $*: exit status $code, expected $wanted: $(cat err)"
-}
-
-# refuse CODE PATTERN ARGUMENT...: the same, and stderr is one line "blemish: ..." that matches the pattern.
-refuse() {
-    local code=$1 pattern=$2
-    shift 2
-    expect "$code" "$@"
-    [ "$(wc -l <err)" = 1 ] && grep -q "^blemish: .*$pattern" err || fail "blemish $*: found '$(cat err)', expected '$pattern'"
-}
+. "$(dirname "$0")/helper_command.sh" "$1" "$2"
+man=$build/man
+commands=(train eval predict info data synth weights bench protocol audit quantize calibrate compare roi)
 
 # json FILE EXPRESSION: every line of FILE is JSON (one value without --lines) for which the expression over v is true.
 json() {

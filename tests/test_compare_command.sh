@@ -2,25 +2,13 @@
 # blemish compare from outside: reports and CSV files side by side against figures from Python, refusals, damaged files.
 # Usage: test_compare_command.sh BUILD_FOLDER SOURCE_FOLDER
 set -euo pipefail
-blemish=$(cd "$1" && pwd)/blemish
-weights=$(cd "$2" && pwd)/models/texture-resnet18-v0.safetensors
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work"
+. "$(dirname "$0")/helper_command.sh" "$1" "$2"
 export OMP_NUM_THREADS=1
 
-fail() {
-    echo "FAILED: $*" >&2
-    exit 1
-}
-
-# refuse CODE PATTERN ARGUMENT...: ends with that exit status and one line "blemish: ..." that matches the pattern.
-refuse() {
-    local code=0 wanted=$1 pattern=$2
-    shift 2
-    "$blemish" "$@" >out 2>err || code=$?
-    [ $code = "$wanted" ] && [ "$(wc -l <err)" = 1 ] && grep -q "^blemish: .*$pattern" err && [ ! -s out ] ||
-        fail "blemish $*: status $code, '$(cat err)', expected $wanted, '$pattern'"
+# As refuse, and standard output is empty.
+refuse_silently() {
+    refuse "$@"
+    [ ! -s out ] || fail "blemish ${*:3}: printed $(head -c 200 out)"
 }
 
 echo "two reports of two models"
@@ -111,62 +99,62 @@ done
 grep -q "data.json: its data set is not that of r1" err || fail "$(cat err)"
 
 echo "refusals"
-refuse 2 "RUN" compare r1
-refuse 1 "nowhere: No such file" compare r1 nowhere
-refuse 1 "data/report.json: No such file or directory, expected a folder that" compare r1 data
-refuse 1 "found 3 good and 0 defective images in common, expected 10 or more" compare r1 <(head -1 r2/predictions.csv
+refuse_silently 2 "RUN" compare r1
+refuse_silently 1 "nowhere: No such file" compare r1 nowhere
+refuse_silently 1 "data/report.json: No such file or directory, expected a folder that" compare r1 data
+refuse_silently 1 "found 3 good and 0 defective images in common, expected 10 or more" compare r1 <(head -1 r2/predictions.csv
     grep ',good,good' r2/predictions.csv | head -3)
 sed '2,$s|^|/elsewhere|' r2/predictions.csv >moved.csv
-refuse 1 "found no image in common" compare r1 moved.csv
+refuse_silently 1 "found no image in common" compare r1 moved.csv
 sed 's/,good,good,/,good,defect,/' r2/predictions.csv >label.csv
-refuse 1 "png: label: found good in r1 and defect in label.csv, expected one" compare r1 label.csv
+refuse_silently 1 "png: label: found good in r1 and defect in label.csv, expected one" compare r1 label.csv
 { cat r2/predictions.csv; tail -1 r2/predictions.csv; } >twice.csv
-refuse 1 "found twice" compare r1 twice.csv
+refuse_silently 1 "found twice" compare r1 twice.csv
 edit() { python3 -c "import csv, sys
 rows = list(csv.reader(open('r2/predictions.csv')))
 $1
 csv.writer(open('edit.csv', 'w')).writerows(rows)"; }
 edit "rows = [r[:3] + r[4:] for r in rows]"
-refuse 1 "column score: found none" compare r1 edit.csv
+refuse_silently 1 "column score: found none" compare r1 edit.csv
 for bad in nan inf 1e99 "" 0.5x; do
     edit "rows[3][3] = '$bad'"
-    refuse 1 "edit.csv: line 4: score: found '$bad', expected a finite number" compare r1 edit.csv
+    refuse_silently 1 "edit.csv: line 4: score: found '$bad', expected a finite number" compare r1 edit.csv
 done
 edit "rows[3][4] = '2'"
-refuse 1 "edit.csv: line 4: defect: found '2', expected 0 or 1" compare r1 edit.csv
+refuse_silently 1 "edit.csv: line 4: defect: found '2', expected 0 or 1" compare r1 edit.csv
 edit "rows[3][2] = 'fine'"
-refuse 1 "edit.csv: line 4: label: found 'fine'" compare r1 edit.csv
+refuse_silently 1 "edit.csv: line 4: label: found 'fine'" compare r1 edit.csv
 edit "rows[5].pop()"
-refuse 1 "edit.csv: line 6: found 7 fields, expected 8" compare r1 edit.csv
+refuse_silently 1 "edit.csv: line 6: found 7 fields, expected 8" compare r1 edit.csv
 edit "rows = []"
-refuse 1 "edit.csv: found nothing" compare r1 edit.csv
+refuse_silently 1 "edit.csv: found nothing" compare r1 edit.csv
 printf 'path,label\n"open' >edit.csv
-refuse 1 "column score" compare r1 edit.csv
+refuse_silently 1 "column score" compare r1 edit.csv
 { head -2 r2/predictions.csv; printf '"open'; } >edit.csv
-refuse 1 "edit.csv: line 3: found a quote" compare r1 edit.csv
+refuse_silently 1 "edit.csv: line 3: found a quote" compare r1 edit.csv
 printf 'path\0,label\n' >edit.csv
-refuse 1 "zero byte" compare r1 edit.csv
+refuse_silently 1 "zero byte" compare r1 edit.csv
 json() { python3 -c "import json
 r = json.load(open('r2/report.json'))
 $1
 json.dump(r, open('edit.json', 'w'))"; }
 json "r['format'] = 'x'"
-refuse 1 "edit.json: format: expected" compare r1 edit.json
+refuse_silently 1 "edit.json: format: expected" compare r1 edit.json
 json "r['format_version'] = 2"
-refuse 1 "edit.json: format_version: expected 1" compare r1 edit.json
+refuse_silently 1 "edit.json: format_version: expected 1" compare r1 edit.json
 json "r['predictions'][4]['score'] = None"
-refuse 1 "edit.json: predictions: 5: score: expected a finite number" compare r1 edit.json
+refuse_silently 1 "edit.json: predictions: 5: score: expected a finite number" compare r1 edit.json
 json "r['predictions'][4]['map_max'] = 1e99"
-refuse 1 "edit.json: predictions: 5: map_max: expected a finite number" compare r1 edit.json
+refuse_silently 1 "edit.json: predictions: 5: map_max: expected a finite number" compare r1 edit.json
 json "del r['predictions'][0]['path']"
-refuse 1 "edit.json: predictions: 1: path" compare r1 edit.json
+refuse_silently 1 "edit.json: predictions: 1: path" compare r1 edit.json
 json "r['predictions'] = 3"
-refuse 1 "edit.json: predictions: expected a list" compare r1 edit.json
+refuse_silently 1 "edit.json: predictions: expected a list" compare r1 edit.json
 json "r['resampled']['aupro'].pop()"
-refuse 1 "edit.json: resampled: aupro: expected 1000 numbers" compare r1 edit.json
+refuse_silently 1 "edit.json: resampled: aupro: expected 1000 numbers" compare r1 edit.json
 json "r['resampled']['resamples'] = 10**12"
-refuse 1 "edit.json: resampled: expected" compare r1 edit.json
-refuse 2 "resamples" compare r1 r2 --resamples 5
+refuse_silently 1 "edit.json: resampled: expected" compare r1 edit.json
+refuse_silently 2 "resamples" compare r1 r2 --resamples 5
 code=0
 "$blemish" compare r1 r2 --plot no/p.svg >out 2>err || code=$?
 [ $code = 1 ] && grep -q "^blemish: no/p.svg: No such file" err && [ ! -s out ] || fail "a plot without a folder: $(cat err)"

@@ -3,58 +3,31 @@
 # an interrupted and continued protocol gives the same tables, finished runs are not done again and others are.
 # Usage: test_protocol.sh BUILD_FOLDER SOURCE_FOLDER
 set -euo pipefail
-build=$(cd "$1" && pwd) source=$(cd "$2" && pwd)
-blemish=$build/blemish
-weights=$source/models/texture-resnet18-v0.safetensors
-work=$(mktemp -d)
-trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
-cd "$work"
-unset TERM
-
-fail() {
-    echo "FAILED: $*" >&2
-    exit 1
-}
-
-# expect CODE ARGUMENT...
-expect() {
-    local code=0 wanted=$1
-    shift
-    "$blemish" protocol "$@" >out 2>err || code=$?
-    [ $code = "$wanted" ] || fail "protocol $*: exit status $code, expected $wanted: $(cat err)"
-}
-
-# refuse CODE PATTERN ARGUMENT...: the same, with one line on stderr that matches.
-refuse() {
-    local code=$1 pattern=$2
-    shift 2
-    expect "$code" "$@"
-    [ "$(wc -l <err)" = 1 ] && grep -q "^blemish: .*$pattern" err || fail "protocol $*: found '$(cat err)', expected '$pattern'"
-}
+. "$(dirname "$0")/helper_command.sh" "$1" "$2"
 
 finished() { find "$1" -name metrics.json 2>/dev/null | wc -l || true; }
 
 echo "usage"
-refuse 2 "found 0 operands, expected RECIPE" --data d --out o
-refuse 2 "--seeds: found '0'" mvtec --data d --out o --seeds 0
-refuse 2 "--mask-ratios: found '1.5', expected numbers from 0 to 1" mvtec --data d --out o --mask-ratios 0,1.5
-refuse 2 "--mask-ratios: found '0,,1', expected words and commas" mvtec --data d --out o --mask-ratios 0,,1
-refuse 2 "--mask-counts: found '1.5', expected whole numbers" mvtec --data d --out o --mask-counts 1.5
-refuse 2 "--mask-counts: found --mask-ratios too" mvtec --data d --out o --mask-counts 1 --mask-ratios 1
-refuse 2 "--folds: found 'x'" mvtec --data d --out o --folds x
-refuse 2 "--categories: found a twice" mvtec --data d --out o --categories a,b,a
-refuse 2 "unknown key 'train.epoch'; the nearest is 'train.epochs'" mvtec --data d --out o --set train.epoch=1
-refuse 1 "recipe mvtce: .*did you mean mvtec?" mvtce --data d --out o
-refuse 1 "recipe ablations/nothing: found neither" mvtec --data d --out o --ablations nothing
+refuse 2 "found 0 operands, expected RECIPE" protocol --data d --out o
+refuse 2 "--seeds: found '0'" protocol mvtec --data d --out o --seeds 0
+refuse 2 "--mask-ratios: found '1.5', expected numbers from 0 to 1" protocol mvtec --data d --out o --mask-ratios 0,1.5
+refuse 2 "--mask-ratios: found '0,,1', expected words and commas" protocol mvtec --data d --out o --mask-ratios 0,,1
+refuse 2 "--mask-counts: found '1.5', expected whole numbers" protocol mvtec --data d --out o --mask-counts 1.5
+refuse 2 "--mask-counts: found --mask-ratios too" protocol mvtec --data d --out o --mask-counts 1 --mask-ratios 1
+refuse 2 "--folds: found 'x'" protocol mvtec --data d --out o --folds x
+refuse 2 "--categories: found a twice" protocol mvtec --data d --out o --categories a,b,a
+refuse 2 "unknown key 'train.epoch'; the nearest is 'train.epochs'" protocol mvtec --data d --out o --set train.epoch=1
+refuse 1 "recipe mvtce: .*did you mean mvtec?" protocol mvtce --data d --out o
+refuse 1 "recipe ablations/nothing: found neither" protocol mvtec --data d --out o --ablations nothing
 printf 'train:\n  epochs: 0\n' >bad.yaml
-refuse 1 "bad.yaml:2: train.epochs: found '0'" bad.yaml --data d --out o
-refuse 1 "bad.yaml:2: train.epochs: found '0'" mvtec --recipe bad.yaml --data d --out o
-refuse 2 "--layout: found 'visual', expected auto|mvtec" mvtec --data d --out o --layout visual
-refuse 1 "nowhere: " mvtec --data nowhere --out o
+refuse 1 "bad.yaml:2: train.epochs: found '0'" protocol bad.yaml --data d --out o
+refuse 1 "bad.yaml:2: train.epochs: found '0'" protocol mvtec --recipe bad.yaml --data d --out o
+refuse 2 "--layout: found 'visual', expected auto|mvtec" protocol mvtec --data d --out o --layout visual
+refuse 1 "nowhere: " protocol mvtec --data nowhere --out o
 "$blemish" synth one --quiet --size 64 --train-good 2 --train-defect 1 --test-good 1 --test-defect 1
-refuse 1 "nothing: " mvtec --data one --out o --categories nothing
-refuse 1 "none.pth: No such file or directory" mvtec --data one --out o --weights none.pth
-HOME=$work BLEMISH_WEIGHTS=$work refuse 1 "wide_resnet50_2: found no weights in $work" mvtec --data one --out o
+refuse 1 "nothing: " protocol mvtec --data one --out o --categories nothing
+refuse 1 "none.pth: No such file or directory" protocol mvtec --data one --out o --weights none.pth
+HOME=$work BLEMISH_WEIGHTS=$work refuse 1 "wide_resnet50_2: found no weights in $work" protocol mvtec --data one --out o
 rm -r one
 [ ! -e o ] || fail "a refused command line made the output folder"
 
@@ -69,7 +42,7 @@ common=(--data sets --backbone resnet18 --weights "$weights" --threads 1 --set e
 case=(mvtec.yaml "${common[@]}" --seeds 2 --mask-ratios 0,1 --ablations no-classification)
 
 echo "a whole protocol"
-expect 0 "${case[@]}" --out whole --keep-models
+expect 0 protocol "${case[@]}" --out whole --keep-models
 [ "$(finished whole)" = 16 ] && [ "$(find whole/runs -name model.blemish | wc -l)" = 16 ] || fail "$(find whole)"
 [ "$(find whole/runs -name checkpoint | wc -l)" = 0 ] || fail "a checkpoint is left"
 [ "$(find whole -name '*.new' | wc -l)" = 0 ] || fail "a temporary file is left"
@@ -127,11 +100,11 @@ python3 check.py whole || fail "the tables"
 
 echo "finished runs are left alone"
 touch -d '2001-01-01' whole/runs/*/metrics.json
-expect 0 "${case[@]}" --out whole
+expect 0 protocol "${case[@]}" --out whole
 [ -z "$(find whole/runs -name metrics.json -newermt 2002-01-01)" ] || fail "a finished run was done again"
 python3 check.py whole || fail "the tables of finished runs"
 echo '{"identity": {}, "metrics"' >"whole/runs/bottle-all-base-fold0-seed1/metrics.json" # a file that was damaged
-expect 0 "${case[@]}" --out whole
+expect 0 protocol "${case[@]}" --out whole
 [ "$(find whole/runs -name metrics.json -newermt 2002-01-01 | wc -l)" = 1 ] || fail "not the damaged run alone was done"
 python3 check.py whole || fail "the tables after a repair"
 
@@ -154,11 +127,11 @@ for file in results.md results.csv results.json; do diff whole/$file parts/$file
 
 echo "another recipe is another run"
 one=(mvtec.yaml "${common[@]}" --categories bottle --seeds 1)
-expect 0 "${one[@]}" --out one
+expect 0 protocol "${one[@]}" --out one
 cp one/results.csv first.csv
-expect 0 "${one[@]}" --out one --set adaptor_lr=0.01
+expect 0 protocol "${one[@]}" --out one --set adaptor_lr=0.01
 ! cmp -s first.csv one/results.csv || fail "the results of another recipe were taken"
-expect 0 "${one[@]}" --out one --quiet
+expect 0 protocol "${one[@]}" --out one --quiet
 cmp first.csv one/results.csv || fail "the first recipe's results are not made again"
 [ ! -s err ] || fail "--quiet: $(cat err)"
 # An interrupted run of another recipe is not continued either.
@@ -170,11 +143,11 @@ done
 kill -TERM $! || fail "the long run ended: $(cat err)"
 code=0 && wait $! || code=$?
 [ $code = 1 ] && [ -s other/runs/bottle-all-base-fold0-seed0/checkpoint ] || fail "$code: $(cat err)"
-expect 0 "${one[@]}" --out other
+expect 0 protocol "${one[@]}" --out other
 cmp first.csv other/results.csv || fail "an interrupted run of another recipe left something"
 
 echo "one set without categories"
-expect 0 mvtec.yaml "${common[@]}" --data sets/cable --seeds 1 --out single
+expect 0 protocol mvtec.yaml "${common[@]}" --data sets/cable --seeds 1 --out single
 grep -q '^| cable | all | base | 1 | [0-9.]* |' single/results.md || fail "$(cat single/results.md)"
 [ "$(grep -c '^| ' single/results.md)" = 2 ] || fail "a mean of one: $(cat single/results.md)"
 
@@ -225,22 +198,22 @@ for masks in (0, 2):
     pairs = [(10000 + i, i % 2 == 0 or i < 2 * masks) for i in range(8)]
     dump((pairs, [(20000 + i, True) for i in range(8)]), f"ksdd2/split_weakly_{masks}.pyb")
 P
-expect 0 mvtec.yaml "${common[@]}" --data sodf --set epochs=1 --seeds 1 --folds 0,1,2 --mask-ratios 0,1 --out sodf.out
+expect 0 protocol mvtec.yaml "${common[@]}" --data sodf --set epochs=1 --seeds 1 --folds 0,1,2 --mask-ratios 0,1 --out sodf.out
 [ "$(finished sodf.out)" = 6 ] && grep -q '^| sodf | 0 % | base | 1 | [0-9]' sodf.out/results.md || fail "$(cat sodf.out/results.md)"
-expect 0 mvtec.yaml "${common[@]}" --data ksdd2 --set epochs=1 --seeds 1 --mask-counts 0,2 --out ksdd2.out
+expect 0 protocol mvtec.yaml "${common[@]}" --data ksdd2 --set epochs=1 --seeds 1 --mask-counts 0,2 --out ksdd2.out
 [ "$(finished ksdd2.out)" = 2 ] && grep -q '^| ksdd2 | 2 | base | 1 | [0-9]' ksdd2.out/results.md || fail "$(cat ksdd2.out/results.md)"
 echo torn >sodf/sensum_splits/capsule/1/test/pos.pckl
-expect 1 mvtec.yaml "${common[@]}" --data sodf --set epochs=1 --seeds 1 --folds 0,1,2 --mask-ratios 1 --out torn.out --quiet
+expect 1 protocol mvtec.yaml "${common[@]}" --data sodf --set epochs=1 --seeds 1 --folds 0,1,2 --mask-ratios 1 --out torn.out --quiet
 grep -q "sensum_splits/capsule/1/test/pos.pckl: pickle: " err || fail "$(cat err)"
 
 echo "failures"
 cp -r sets broken
 for image in broken/bottle/train/good/*.png; do echo "no image" >"$image"; done
-expect 1 mvtec.yaml "${common[@]}" --data broken --seeds 1 --out broken.out --quiet
+expect 1 protocol mvtec.yaml "${common[@]}" --data broken --seeds 1 --out broken.out --quiet
 grep -q "bottle/train/good/.*png" err && grep -q "1 of 2 runs failed; the same command tries them again" err || fail "$(cat err)"
 grep -q '^| bottle | all | base | 0 | - |' broken.out/results.md && grep -q '^| cable | all | base | 1 | [0-9]' broken.out/results.md ||
     fail "$(cat broken.out/results.md)"
 echo x >file
-refuse 1 "file/runs: Not a directory" mvtec.yaml "${common[@]}" --out file --quiet
-refuse 1 "no/where: No such file" mvtec.yaml "${common[@]}" --out no/where --quiet
+refuse 1 "file/runs: Not a directory" protocol mvtec.yaml "${common[@]}" --out file --quiet
+refuse 1 "no/where: No such file" protocol mvtec.yaml "${common[@]}" --out no/where --quiet
 echo "all well"

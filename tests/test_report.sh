@@ -3,25 +3,7 @@
 # nobody for anything, and folders that cannot be written.
 # Usage: test_report.sh BUILD_FOLDER SOURCE_FOLDER
 set -euo pipefail
-blemish=$(cd "$1" && pwd)/blemish
-weights=$(cd "$2" && pwd)/models/texture-resnet18-v0.safetensors
-work=$(mktemp -d)
-trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
-cd "$work"
-unset TERM
-
-fail() {
-    echo "FAILED: $*" >&2
-    exit 1
-}
-
-refuse() { # CODE PATTERN ARGUMENT...
-    local code=0 wanted=$1 pattern=$2
-    shift 2
-    "$blemish" "$@" >out 2>err || code=$?
-    [ $code = "$wanted" ] && [ "$(wc -l <err)" = 1 ] && grep -q "^blemish: .*$pattern" err ||
-        fail "blemish $*: status $code, '$(cat err)', expected $wanted, '$pattern'"
-}
+. "$(dirname "$0")/helper_command.sh" "$1" "$2"
 
 "$blemish" synth data --size 64 --train-good 6 --train-defect 0 --test-good 6 --test-defect 5 --quiet
 "$blemish" train --data data --out m.blemish --backbone resnet18 --weights "$weights" --set size=64 --set hidden=64 \
@@ -110,14 +92,7 @@ done
 
 echo "Ctrl-C writes nothing"
 "$blemish" synth many --size 64 --train-good 1 --train-defect 0 --test-good 600 --test-defect 0 --quiet
-"$blemish" eval m.blemish --data many --report stopped --threads 1 >out 2>err &
-pid=$!
-for _ in {1..600}; do
-    grep -q "^evaluate" err && break
-    sleep 0.05
-done
-kill -INT $pid
-code=0 && wait $pid || code=$?
+interrupt "^evaluate" eval m.blemish --data many --report stopped --threads 1
 if [ $code = 0 ]; then
     echo "the evaluation was over before the signal" # on a very fast machine
 else

@@ -2,25 +2,7 @@
 # blemish roi and train --roi from outside: what they keep in the model file is what info, predict and eval then say; a
 # refusal leaves the model alone. Usage: test_roi_command.sh BUILD_FOLDER SOURCE_FOLDER
 set -euo pipefail
-blemish=$(cd "$1" && pwd)/blemish
-weights=$(cd "$2" && pwd)/models/texture-resnet18-v0.safetensors
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work"
-
-fail() {
-    echo "FAILED: $*" >&2
-    exit 1
-}
-
-# refuse CODE PATTERN ARGUMENT...: ends with that exit status and one line "blemish: ..." that matches the pattern.
-refuse() {
-    local code=0 wanted=$1 pattern=$2
-    shift 2
-    "$blemish" "$@" >out 2>err || code=$?
-    [ $code = "$wanted" ] && [ "$(wc -l <err)" = 1 ] && grep -q "^blemish: .*$pattern" err ||
-        fail "blemish $*: status $code, '$(cat err)', expected $wanted, '$pattern'"
-}
+. "$(dirname "$0")/helper_command.sh" "$1" "$2"
 
 # A left half, 8 x 4 pixels, as a binary PNG made by hand.
 python3 - <<'EOP'

@@ -515,8 +515,8 @@ BLEMISH_API BlemishStatus blemish_evaluate_intervals(BlemishSession *session, co
  * other metrics and intervals become NaN. */
 BLEMISH_API BlemishStatus blemish_score_intervals(const float *scores, const uint8_t *labels, size_t n,
                                                   BlemishMetrics *metrics, BlemishIntervals *intervals, char *error);
-/* The pixel metrics that the session's last blemish_evaluate_intervals found in every resample: *values are 4 rows of as
- * many numbers as are returned, p_auroc, ap_loc, aupro and pixel_best_f1, in the resamples' order; 0 where there are
+/* The pixel metrics that the session's last blemish_evaluate_intervals found in every resample: *values are 4 rows of
+ * as many numbers as are returned, p_auroc, ap_loc, aupro and pixel_best_f1, in the resamples' order; 0 where there are
  * none. Evaluations of the same images with the same seed drew the same ones. They belong to the session until its next
  * evaluation or close. */
 BLEMISH_API size_t blemish_session_pixel_resamples(const BlemishSession *session, const double **values);
@@ -579,8 +579,8 @@ BLEMISH_API void blemish_compare_defaults(BlemishCompareSettings *settings);
 /* "i_auroc", "ap_det", ...: the metric's name; NULL past the last. */
 BLEMISH_API const char *blemish_compared_name(BlemishComparedMetric metric);
 /* Compares count runs (1 or more) over n images of labels 0 and 1: out has count rows of BLEMISH_COMPARED. Resamples
- * draw the same images for every run, good and defective ones apart, and intervals are percentiles of each metric and of
- * its difference; of rates the intervals are exact, and their differences' are widened to McNemar's exact test
+ * draw the same images for every run, good and defective ones apart, and intervals are percentiles of each metric and
+ * of its difference; of rates the intervals are exact, and their differences' are widened to McNemar's exact test
  * (docs/metrics.md). settings may be NULL. ARGUMENT for a null pointer, a setting out of range or a score that is not
  * finite. */
 BLEMISH_API BlemishStatus blemish_compare(const BlemishRun *runs, size_t count, const uint8_t *labels, size_t n,

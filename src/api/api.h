@@ -58,6 +58,13 @@ BlemishStatus error_null(Error *e, const char *name);
 /* ---- evaluate.c ------------------------------------------------------------------------------------------ */
 BlemishStatus check_resampling(double confidence, size_t resamples, Error *e);
 
+/* ---- calibrate.c ----------------------------------------------------------------------------------------- */
+/* Good values (label 0) that reach the threshold, and defective ones that do not. */
+typedef struct Mistakes {
+    size_t false_alarms, escapes;
+} Mistakes;
+Mistakes count_mistakes(const float *values, const uint8_t *labels, size_t n, float threshold);
+
 /* ---- judge.c --------------------------------------------------------------------------------------------- */
 /* One image of a split, judged. */
 typedef struct Judged {

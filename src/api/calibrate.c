@@ -296,12 +296,20 @@ static BlemishStatus choose_threshold(const Collected *c, const Wanted *w, const
     return status;
 }
 
-static void count_errors(const Collected *c, const float *values, double confidence, BlemishCalibration *out) {
-    for (size_t i = 0; i < c->count; i++) {
-        const bool defect = values[i] >= out->threshold;
-        out->false_alarms += defect && !c->labels[i];
-        out->escapes += !defect && c->labels[i];
+Mistakes count_mistakes(const float *values, const uint8_t *labels, size_t n, float threshold) {
+    Mistakes m = {0};
+    for (size_t i = 0; i < n; i++) {
+        const bool defect = values[i] >= threshold;
+        m.false_alarms += defect && !labels[i];
+        m.escapes += !defect && labels[i];
     }
+    return m;
+}
+
+static void count_errors(const Collected *c, const float *values, double confidence, BlemishCalibration *out) {
+    const Mistakes m = count_mistakes(values, c->labels, c->count, out->threshold);
+    out->false_alarms = m.false_alarms;
+    out->escapes = m.escapes;
     out->false_alarm_rate = binomial_interval(out->false_alarms, c->good, confidence);
     out->escape_rate = binomial_interval(out->escapes, c->defects, confidence);
 }

@@ -12,10 +12,15 @@ size_t count_labelled(const Manifest *manifest, BlemishSplit split, BlemishLabel
 
 /* ---- what pixel metrics are of --------------------------------------------------------------------------- */
 
+/* How many squares of side k cover n pixels. */
+static size_t squares(size_t n, size_t k) {
+    return (n + k - 1) / k;
+}
+
 /* The side of the smallest squares of which a map has at most PIXELS_JUDGED. */
 static size_t square_of(size_t height, size_t width) {
     size_t k = 1;
-    while (((height + k - 1) / k) * ((width + k - 1) / k) > PIXELS_JUDGED) k++;
+    while (squares(height, k) * squares(width, k) > PIXELS_JUDGED) k++;
     return k;
 }
 
@@ -27,7 +32,7 @@ BlemishStatus judge_extent(const Geometry *g, bool tiles, const Manifest *manife
         if (s->split != split || s->label == BLEMISH_LABEL_UNKNOWN) continue;
         if (tiles && image_probe(s->path, &width, &height, e)) return e->status;
         const size_t k = tiles ? square_of(height, width) : 1;
-        const size_t pixels = ((height + k - 1) / k) * ((width + k - 1) / k);
+        const size_t pixels = squares(height, k) * squares(width, k);
         if (!size_add(extent->total, pixels, &extent->total))
             return error_set(e, BLEMISH_ERROR_MEMORY, "data set: found more pixels than memory");
         if (pixels > extent->most) extent->most = pixels;
@@ -50,8 +55,8 @@ static void shrink(const Judged *j, float *map, uint8_t *mask) {
 static BlemishStatus measure(Judged *j, bool tiles, float **map, uint8_t **mask, Error *e) {
     const BlemishResult *r = &j->result;
     const size_t k = j->square = tiles ? square_of(r->map_height, r->map_width) : 1;
-    j->height = (r->map_height + k - 1) / k;
-    j->width = (r->map_width + k - 1) / k;
+    j->height = squares(r->map_height, k);
+    j->width = squares(r->map_width, k);
     j->map = r->map;
     j->map_mask = j->mask;
     if (k == 1) return BLEMISH_OK;

@@ -32,9 +32,7 @@ static BlemishStatus report(const BlemishQuantiseSettings *s, size_t done, size_
 static BlemishImage tile_of(const Model *m, const BlemishImage *image, size_t turn, uint8_t *scratch) {
     const Geometry *g = &m->geometry;
     const TileGrid grid = tile_grid(image->height, image->width, g->height, g->width, m->tile_overlap);
-    size_t y, x;
-    tile_place(&grid, turn % grid.count, &y, &x);
-    return image_window(image, y, x, g->height, g->width, scratch);
+    return tile_window(&grid, turn % grid.count, image, scratch);
 }
 
 /* The training images, every k-th of them where there are more than wanted. */

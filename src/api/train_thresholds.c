@@ -65,21 +65,16 @@ static BlemishStatus choose(const Sampled *s, bool both, Model *model, Error *e)
 
 /* What the file keeps of it: calibration's fields, as blemish_calibrate writes them. */
 static BlemishStatus describe(const Sampled *s, bool both, Model *model, Error *e) {
-    size_t alarms = 0, escapes = 0;
+    const Mistakes m = count_mistakes(s->scores, s->labels, s->count, model->threshold);
     Text t = {0};
-    for (size_t i = 0; i < s->count; i++) {
-        const bool defect = s->scores[i] >= model->threshold;
-        alarms += defect && !s->labels[i];
-        escapes += !defect && s->labels[i];
-    }
     text_format(&t, "{\"rule\":\"%s\",\"pixel_rule\":\"%s\",", both ? "f1" : "above-good",
                 s->defective_pixel ? "f1" : "above-good");
     calibration_write(&model->calibration, &t);
-    if (!both || !s->defective_pixel) text_format(&t, ",\"margin\":0.05");
+    if (!both || !s->defective_pixel) text_format(&t, ",\"margin\":%g", (double)MARGIN);
     text_format(&t,
                 ",\"good\":%zu,\"defects\":%zu,\"masks\":%zu,\"false_alarms\":%zu,\"escapes\":%zu,"
                 "\"trained_on\":true,\"data_fingerprint\":\"%s\"}",
-                s->count - s->defects, s->defects, s->masks, alarms, escapes, model->fingerprint);
+                s->count - s->defects, s->defects, s->masks, m.false_alarms, m.escapes, model->fingerprint);
     if (t.failed) {
         text_free(&t);
         return error_set(e, BLEMISH_ERROR_MEMORY, "calibration: out of memory");

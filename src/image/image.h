@@ -84,6 +84,8 @@ typedef struct TileGrid {
 } TileGrid;
 TileGrid tile_grid(size_t height, size_t width, size_t tile_height, size_t tile_width, float overlap);
 void tile_place(const TileGrid *grid, size_t tile, size_t *y, size_t *x);
+/* That tile of the image the grid was made for; as image_window. */
+BlemishImage tile_window(const TileGrid *grid, size_t tile, const BlemishImage *image, uint8_t *scratch);
 /* The window of height x width at (y, x), which begins inside the image. Its pixels are the image's own where it ends
  * inside, else they lie in scratch (height * width * channels bytes), continued by the picture's mirror image. */
 BlemishImage image_window(const BlemishImage *image, size_t y, size_t x, size_t height, size_t width, uint8_t *scratch);

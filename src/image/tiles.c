@@ -70,3 +70,9 @@ BlemishImage image_window(const BlemishImage *image, size_t y, size_t x, size_t 
     window.stride = width * pixel;
     return window;
 }
+
+BlemishImage tile_window(const TileGrid *grid, size_t tile, const BlemishImage *image, uint8_t *scratch) {
+    size_t y, x;
+    tile_place(grid, tile, &y, &x);
+    return image_window(image, y, x, grid->y.tile, grid->x.tile, scratch);
+}

@@ -66,6 +66,18 @@ static void drop_small(Regions *r, size_t min_area) {
     r->count = kept;
 }
 
+/* How many values at each end of row y lie in a border of side_y rows and side_x columns. */
+static size_t border_columns(size_t y, size_t height, size_t width, size_t side_y, size_t side_x) {
+    const bool inside = y >= side_y && height - 1 - y >= side_y;
+    return inside && side_x < width ? side_x : width;
+}
+
+/* Zeroes n of a row's values, of `size` bytes, at each end. */
+static void clear_ends(void *row, size_t size, size_t width, size_t n) {
+    memset(row, 0, n * size);
+    memset((uint8_t *)row + (width - n) * size, 0, n * size);
+}
+
 /* Of the rows from `top` to `bottom`, outside of which nothing reaches the threshold. */
 static BlemishStatus find_rows(Regions *r, const float *map, size_t height, size_t width, size_t top, size_t bottom,
                                RegionRules rules, Error *e) {
@@ -73,13 +85,8 @@ static BlemishStatus find_rows(Regions *r, const float *map, size_t height, size
     map += top * width;
     if (reserve_pixels(r, pixels, e)) return e->status;
     for (size_t i = 0; i < pixels; i++) r->mask[i] = map[i] >= rules.threshold;
-    for (size_t y = 0; y < rows && rules.border; y++) {
-        uint8_t *row = r->mask + y * width;
-        const bool inside = y + top >= rules.border && height - 1 - (y + top) >= rules.border;
-        const size_t side = inside && rules.border < width ? rules.border : width;
-        memset(row, 0, side);
-        memset(row + width - side, 0, side);
-    }
+    for (size_t y = 0; y < rows && rules.border; y++)
+        clear_ends(r->mask + y * width, 1, width, border_columns(y + top, height, width, rules.border, rules.border));
     for (size_t i = 0; i < pixels && rules.roi.mask; i++)
         if (r->mask[i]) r->mask[i] = roi_has(&rules.roi, height, width, top + i / width, i % width);
     uint32_t count;
@@ -138,10 +145,8 @@ float border_clear(float *map, size_t height, size_t width, size_t side_y, size_
     float most = 0;
     for (size_t y = 0; y < height; y++) {
         float *row = map + y * width;
-        const bool inside = y >= side_y && height - 1 - y >= side_y;
-        const size_t side = inside && side_x < width ? side_x : width;
-        memset(row, 0, side * sizeof *row);
-        memset(row + width - side, 0, side * sizeof *row);
+        const size_t side = border_columns(y, height, width, side_y, side_x);
+        clear_ends(row, sizeof *row, width, side);
         for (size_t x = side; x + side < width; x++) most = row[x] > most ? row[x] : most;
     }
     return most;

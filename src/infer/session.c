@@ -280,12 +280,6 @@ static RegionRules rules(const Model *m) {
     return (RegionRules){m->pixel_threshold, m->min_area, m->border, roi_of(m)};
 }
 
-/* Whether the result's own map is at image size, of this session. */
-static bool is_large(const Session *s, const BlemishResult *result) {
-    return s->tiling.on && result->map && result->map_width == result->image_width &&
-           result->map_height == result->image_height;
-}
-
 /* Room for the map at image size in s->large. */
 static BlemishStatus reserve_large(Session *s, const BlemishResult *result, Error *e) {
     size_t pixels;
@@ -301,17 +295,19 @@ static BlemishStatus reserve_large(Session *s, const BlemishResult *result, Erro
     return BLEMISH_OK;
 }
 
-/* The map at image size: the result's own, or in s->large. NULL after an error. */
+/* The map at image size: by tiles the result's own, else in s->large. NULL after an error. */
 static const float *large_map(Session *s, const BlemishResult *result, Error *e) {
-    if (is_large(s, result)) return result->map;
+    if (check_result(s, result, e)) return NULL;
+    if (s->tiling.on) return result->map;
     if (reserve_large(s, result, e) || session_large_map(s, result, s->large, e)) return NULL;
     return s->large;
 }
 
 BlemishStatus session_regions(Session *s, const BlemishResult *result, Regions *regions, Error *e) {
-    if (is_large(s, result))
+    if (check_result(s, result, e)) return e->status;
+    if (s->tiling.on)
         return regions_find(regions, result->map, result->image_height, result->image_width, rules(s->model), e);
-    if (check_result(s, result, e) || reserve_large(s, result, e)) return e->status;
+    if (reserve_large(s, result, e)) return e->status;
     return regions_find_resized(regions, result->map, result->map_height, result->map_width, s->large,
                                 result->image_height, result->image_width, rules(s->model), e);
 }

@@ -49,12 +49,8 @@ static BlemishStatus cut(Session *s, const BlemishImage *image, const TileGrid *
     if (t->scratch == NULL && (image->height < height || image->width < width) &&
         (t->scratch = array_new(s->batch, bytes, e)) == NULL)
         return e->status;
-    for (size_t i = 0; i < count; i++) {
-        size_t y, x;
-        tile_place(grid, first + i, &y, &x);
-        uint8_t *scratch = t->scratch ? t->scratch + i * bytes : NULL;
-        t->windows[i] = image_window(image, y, x, height, width, scratch);
-    }
+    for (size_t i = 0; i < count; i++)
+        t->windows[i] = tile_window(grid, first + i, image, t->scratch ? t->scratch + i * bytes : NULL);
     return BLEMISH_OK;
 }
 

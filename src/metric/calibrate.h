@@ -26,8 +26,8 @@ typedef struct RuleSettings {
  *  limit (Wilks 1941).
  *  conformal: just above the ceil((n + 1) (1 - alpha))-th of the n good values: the next good image is rejected with
  *  probability alpha at most (split conformal prediction).
- * Thresholds lie halfway between values where they may. Values outside of [0, 1] are refused. `what` names the values in messages. ARGUMENT where the values
- * cannot give what is asked for. */
+ * Thresholds lie halfway between values where they may. Values outside of [0, 1] are refused. `what` names the values
+ * in messages. ARGUMENT where the values cannot give what is asked for. */
 BlemishStatus threshold_choose(Rule rule, const RuleSettings *settings, const char *what, const float *values,
                                const uint8_t *labels, size_t n, float *threshold, Error *e);
 /* Halfway between two values, so that lower < t <= upper. */

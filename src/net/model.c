@@ -159,24 +159,23 @@ static size_t read_choice(Reader *r, const char *key, const char *const *names) 
     return at;
 }
 
-/* A switch that files may lack, from before there was one. */
-static bool read_switch(Reader *r, const char *key, bool absent) {
-    static const char *const booleans[] = {"false", "true", NULL};
-    if (r->e->status) return absent;
+/* Whether the file has the field: files from before there was one lack it. */
+static bool has_field(Reader *r, const char *key) {
+    if (r->e->status) return false;
     char *text = tensor_file_metadata(r->file, key, r->e);
-    if (text == NULL) return absent;
+    const bool found = text != NULL;
     free(text);
+    return found;
+}
+
+static bool read_switch(Reader *r, const char *key) {
+    static const char *const booleans[] = {"false", "true", NULL};
     return read_choice(r, key, booleans) == 1;
 }
 
-/* Files from before there were int8 ones have no precision. */
 static bool read_quantised(Reader *r) {
     static const char *const precisions[] = {"fp32", "int8", NULL};
-    if (r->e->status) return false;
-    char *text = tensor_file_metadata(r->file, "precision", r->e);
-    if (text == NULL) return false;
-    free(text);
-    return read_choice(r, "precision", precisions) == 1;
+    return has_field(r, "precision") && read_choice(r, "precision", precisions) == 1;
 }
 
 static size_t read_count(Reader *r, const char *key, size_t low, size_t high) {
@@ -191,15 +190,6 @@ static size_t read_count(Reader *r, const char *key, size_t low, size_t high) {
     return (size_t)value;
 }
 
-/* Files from before there were such fields have none of them: 0. */
-static size_t read_count_if_any(Reader *r, const char *key, size_t high) {
-    if (r->e->status) return 0;
-    char *text = tensor_file_metadata(r->file, key, r->e);
-    if (text == NULL) return 0;
-    free(text);
-    return read_count(r, key, 0, high);
-}
-
 static float read_float(Reader *r, const char *key, double low, double high) {
     char *text = read_text(r, key), expected[80];
     double value = 0;
@@ -212,14 +202,9 @@ static float read_float(Reader *r, const char *key, double low, double high) {
     return (float)value;
 }
 
-/* Files from before there were tiles have neither field. */
 static void read_tiles(Reader *r, Model *m) {
-    static const char *const booleans[] = {"false", "true", NULL};
-    if (r->e->status) return;
-    char *text = tensor_file_metadata(r->file, "tiles", r->e);
-    if (text == NULL) return;
-    free(text);
-    m->tiles = read_choice(r, "tiles", booleans) == 1;
+    if (!has_field(r, "tiles")) return;
+    m->tiles = read_switch(r, "tiles");
     m->tile_overlap = read_float(r, "tile_overlap", 0, m->tiles ? TILE_OVERLAP_MAX : 0);
 }
 
@@ -261,7 +246,6 @@ static BlemishStatus read_fields(Model *m, Reader *r, Error *e) {
     static const char *const versions[] = {"1", "2", NULL};
     static const char *const variants[] = {"jims", "icpr", NULL};
     static const char *const regimes[] = {"none", "unsupervised", "supervised", NULL};
-    static const char *const booleans[] = {"false", "true", NULL};
     const char *backbones[16] = {0};
     for (size_t i = 0; i < 15 && trunk_name(i); i++) backbones[i] = trunk_name(i);
     read_choice(r, "format", formats);
@@ -273,14 +257,15 @@ static BlemishStatus read_fields(Model *m, Reader *r, Error *e) {
     read_word(r, "program_version", m->program_version, sizeof m->program_version);
     size_t height = read_count(r, "height", SIDE_MIN, SIDE_MAX), width = read_count(r, "width", SIDE_MIN, SIDE_MAX);
     size_t hidden = read_count(r, "hidden", LIFT_BLOCK, HIDDEN_MAX);
-    m->align_corners = read_choice(r, "align_corners", booleans) == 1;
-    bool upscale = read_switch(r, "upscale", true), classification = read_switch(r, "classification", true);
-    bool roi = read_switch(r, "roi", false);
+    m->align_corners = read_switch(r, "align_corners");
+    bool upscale = !has_field(r, "upscale") || read_switch(r, "upscale");
+    bool classification = !has_field(r, "classification") || read_switch(r, "classification");
+    const bool roi = has_field(r, "roi") && read_switch(r, "roi");
     float scale = read_float(r, "feature_scale", 1e-6, 1e6);
     m->threshold = read_float(r, "threshold", 0, 1);
     m->pixel_threshold = read_float(r, "pixel_threshold", 0, 1);
-    m->min_area = read_count_if_any(r, "min_area", MIN_AREA_MAX);
-    m->border = read_count_if_any(r, "border", BORDER_MAX);
+    if (has_field(r, "min_area")) m->min_area = read_count(r, "min_area", 0, MIN_AREA_MAX);
+    if (has_field(r, "border")) m->border = read_count(r, "border", 0, BORDER_MAX);
     read_tiles(r, m);
     read_fingerprint(r, m->fingerprint);
     m->recipe_json = read_object(r, "recipe");
