@@ -349,7 +349,7 @@ static void a_border_is_ignored(void **state) {
     assert_ok(blemish_session_run(s, &image, 1, &r), blemish_session_error(s));
 
     assert_int_equal(blemish_model_set_regions(NULL, 0, 0), BLEMISH_ERROR_ARGUMENT);
-    assert_int_equal(blemish_model_set_regions(model, MIN_AREA_MAX + 1, 0), BLEMISH_ERROR_ARGUMENT);
+    assert_int_equal(blemish_model_set_regions(model, BLEMISH_MIN_AREA_MAX + 1, 0), BLEMISH_ERROR_ARGUMENT);
     assert_non_null(strstr(blemish_model_error(model), "min_area: found 268435457, expected 0 to 268435456"));
     assert_int_equal(blemish_model_set_regions(model, 0, SIZE_MAX), BLEMISH_ERROR_ARGUMENT);
     assert_non_null(strstr(blemish_model_error(model), "border: found 18446744073709551615, expected 0 to 65500"));

@@ -287,7 +287,7 @@ static void rules_raise_the_version(void **state) {
                  {1, 0, false, "2"},
                  {0, 1, false, "2"},
                  {0, 0, true, "2"},
-                 {MIN_AREA_MAX, BORDER_MAX, true, "2"}};
+                 {BLEMISH_MIN_AREA_MAX, BLEMISH_BORDER_MAX, true, "2"}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         Error e = {0};
         Model m;

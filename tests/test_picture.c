@@ -102,6 +102,42 @@ static void test_image_is_averaged(void **state) {
     unlink(path);
 }
 
+/* The right half counts; JPEG blurs up to a block of 8 pixels across the edge. */
+static void test_image_is_dark_outside(void **state) {
+    (void)state;
+    enum { WIDTH = 96, HEIGHT = 40 };
+    Error e = {0};
+    BlemishImage image, back;
+    uint8_t *bytes, roi[SIDE * SIDE];
+    size_t size;
+    char path[] = "/tmp/blemish-test-XXXXXX";
+    close(mkstemp(path));
+    for (size_t i = 0; i < SIDE * SIDE; i++) roi[i] = i % SIDE >= SIDE / 2;
+    for (int channels = 1; channels <= 3; channels += 2)
+        for (size_t side = WIDTH; side >= WIDTH / 2; side -= WIDTH / 2) {
+            assert_int_equal(image_new(&image, WIDTH, HEIGHT, channels, &e), BLEMISH_OK);
+            memset(image_pixels(&image), 210, image.stride * HEIGHT);
+            BlemishEvaluated v = evaluated(&image);
+            v.roi = roi;
+            assert_int_equal(blemish_picture(&v, BLEMISH_PICTURE_IMAGE, side, &bytes, &size, NULL), BLEMISH_OK);
+            FILE *file = fopen(path, "wb");
+            assert_int_equal(fwrite(bytes, 1, size, file), size);
+            fclose(file);
+            assert_int_equal(image_decode(&back, path, &e), BLEMISH_OK);
+            assert_int_equal(back.width, side);
+            for (size_t x = 0; x < side; x++) {
+                if (x + 8 >= side / 2 && x < side / 2 + 8) continue;
+                const int wanted = x < side / 2 ? 210 / 3 : 210;
+                for (size_t c = 0; c < 3; c++)
+                    assert_in_range(back.data[3 * x + c] + 3, wanted, wanted + 6); /* JPEG's rounding */
+            }
+            image_free(&back);
+            image_free(&image);
+            blemish_bytes_free(bytes);
+        }
+    unlink(path);
+}
+
 static void test_refusals(void **state) {
     (void)state;
     Error e = {0};
@@ -126,6 +162,6 @@ static void test_refusals(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_planes), cmocka_unit_test(test_image_is_averaged),
-                                       cmocka_unit_test(test_refusals)};
+                                       cmocka_unit_test(test_image_is_dark_outside), cmocka_unit_test(test_refusals)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

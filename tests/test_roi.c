@@ -167,6 +167,60 @@ static void maps_and_regions_end_at_its_edge(void **state) {
     image_free(&mask);
 }
 
+/* ---- pictures -------------------------------------------------------------------------------------------- */
+
+/* What an evaluation hands over goes into a gallery. */
+static int add_to_gallery(void *gallery, const BlemishEvaluated *v) {
+    const BlemishImage roi = blemish_model_info(model).roi;
+    assert_true(v->roi == roi.data && v->result.map_width == roi.width && v->result.map_height == roi.height);
+    assert_ok(blemish_gallery_add(gallery, v), blemish_gallery_error(gallery));
+    return 0;
+}
+
+/* With its image plain and its overlay dark outside; the frame is not looked at. */
+static void galleries_are_dark_outside(void **state) {
+    (void)state;
+    enum { LEFT = 8, TOP = 2 + (W - H) / 2, OVERLAY = LEFT + 2 * (W + 4), FRAME = 1 + W / 64 };
+    BlemishImage mask = disc(W, H), image, picture;
+    BlemishDataset data = {.manifest = {.layout = "test"}, .open = true};
+    BlemishMetrics metrics;
+    BlemishGallery *gallery;
+    BlemishSession *s;
+    char path[PATH_SIZE];
+    Error e = {0};
+    picture_make(&image, W, H, 3, 7);
+    assert_ok(image_write_png(&image, path_in(path, folder, "gallery-of.png"), &e), e.text);
+    train_list(&data.manifest, folder, "gallery-of.png", NULL, BLEMISH_LABEL_GOOD, BLEMISH_SPLIT_TEST);
+    for (int with = 1; with >= 0; with--) {
+        assert_ok(blemish_model_set_roi(model, with ? &mask : NULL), blemish_model_error(model));
+        assert_ok(blemish_session_open(&s, model, NULL), blemish_session_error(s));
+        assert_ok(blemish_gallery_new(&gallery, W, 1), blemish_gallery_error(gallery));
+        assert_ok(blemish_evaluate(s, &data, BLEMISH_SPLIT_TEST, &metrics, add_to_gallery, gallery, NULL, NULL),
+                  blemish_session_error(s));
+        assert_ok(blemish_gallery_write(gallery, path_in(path, folder, "g.png")), blemish_gallery_error(gallery));
+        assert_ok(blemish_image_load(&picture, path, NULL), path);
+        size_t darker = 0;
+        for (size_t y = FRAME; y < H - FRAME; y++)
+            for (size_t x = FRAME; x < W - FRAME; x++) {
+                const uint8_t *row = picture.data + (TOP + y) * picture.stride, *is = image.data + 3 * (y * W + x);
+                assert_memory_equal(row + 3 * (LEFT + x), is, 3);
+                for (size_t c = 0; c < 3; c++) {
+                    const uint8_t found = row[3 * (OVERLAY + x) + c];
+                    darker += !mask.data[y * W + x] && found == is[c] / 3;
+                }
+            }
+        size_t outside = 0;
+        for (size_t y = FRAME; y < H - FRAME; y++)
+            for (size_t x = FRAME; x < W - FRAME; x++) outside += !mask.data[y * W + x];
+        assert_true(with ? darker == 3 * outside : darker < outside);
+        blemish_gallery_close(gallery);
+        blemish_session_close(s);
+        image_free(&picture);
+    }
+    manifest_close(&data.manifest);
+    image_free(&image), image_free(&mask);
+}
+
 static void overlays_are_dark_outside(void **state) {
     (void)state;
     BlemishImage mask = disc(W, H), image, overlay;
@@ -293,6 +347,65 @@ static void measurements_do_not_outlive_the_scores(void **state) {
     }
     image_free(&mask);
     blemish_model_close(opened);
+}
+
+/* Another border makes other maps: a verdict by the score keeps all but what rests on those; another least area takes
+ * nothing. */
+static void another_border_is_another_map(void **state) {
+    (void)state;
+    static const struct {
+        const char *verdict;
+        bool map_score, of_map;
+    } cases[] = {{"\"score\"", false, false},
+                 {"\"score\"", true, true},
+                 {"\"map\"", false, true},
+                 {"\"combined\",\"weights\":[0.5,1,2]", false, true}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Error e = {0};
+        Model m;
+        BlemishModel *opened;
+        Text json = {0};
+        char path[PATH_SIZE];
+        model_make(&m, 32, 32);
+        m.heads.map_score = cases[i].map_score;
+        text_format(&json,
+                    "{\"rule\":\"f1\",\"pixel_rule\":\"f1\",\"verdict\":%s,\"probability\":\"platt\",\"slope\":2,"
+                    "\"intercept\":1,\"escapes\":1,\"auroc\":{\"score\":0.9}}",
+                    cases[i].verdict);
+        assert_ok(calibration_parse(&m.calibration, json.data, "test", &e), e.text);
+        m.metrics_json = text_copy("{\"i_auroc\":0.9}", &e);
+        assert_ok(model_write(&m, path_in(path, folder, "b.blemish"), &e), e.text);
+        model_close(&m);
+        assert_ok(blemish_model_open(&opened, path), blemish_model_error(opened));
+        assert_ok(blemish_model_set_regions(opened, 9, 0), blemish_model_error(opened));
+        const char *header = blemish_model_info(opened).header_json;
+        assert_non_null(strstr(header, "\"rule\":\"f1\",\"pixel_rule\":\"f1\""));
+        assert_non_null(strstr(header, "\"auroc\":{\"score\":0.9}"));
+        assert_non_null(strstr(header, "\"metrics\":{"));
+        assert_ok(blemish_model_set_regions(opened, 9, 2), blemish_model_error(opened));
+        header = blemish_model_info(opened).header_json;
+        assert_non_null(strstr(header, cases[i].verdict));
+        assert_non_null(strstr(header, "\"pixel_rule\":\"given\""));
+        assert_non_null(strstr(header, cases[i].of_map ? "\"rule\":\"given\"" : "\"rule\":\"f1\""));
+        assert_non_null(strstr(header, cases[i].of_map ? "\"probability\":\"none\"" : "\"slope\":2"));
+        assert_true((strstr(header, "escapes") == NULL) == cases[i].of_map);
+        assert_null(strstr(header, "auroc"));
+        assert_non_null(strstr(header, "\"metrics\":null"));
+        /* What is kept is still what a session says. */
+        BlemishSession *s;
+        BlemishResult r;
+        BlemishImage image;
+        picture_make(&image, 32, 32, 3, 1);
+        assert_ok(blemish_session_open(&s, opened, NULL), blemish_session_error(s));
+        assert_ok(blemish_session_run(s, &image, 1, &r), blemish_session_error(s));
+        assert_true((isnan(r.probability) != 0) == cases[i].of_map);
+        blemish_session_close(s);
+        image_free(&image);
+        assert_ok(blemish_model_save(opened, path), blemish_model_error(opened));
+        blemish_model_close(opened);
+        assert_ok(blemish_model_open(&opened, path), blemish_model_error(opened));
+        blemish_model_close(opened);
+    }
 }
 
 /* ---- learning -------------------------------------------------------------------------------------------- */
@@ -451,8 +564,10 @@ int main(void) {
         cmocka_unit_test(what_is_outside_changes_no_bit),
         cmocka_unit_test(maps_and_regions_end_at_its_edge),
         cmocka_unit_test(overlays_are_dark_outside),
+        cmocka_unit_test(galleries_are_dark_outside),
         cmocka_unit_test(misuse_is_refused),
         cmocka_unit_test(measurements_do_not_outlive_the_scores),
+        cmocka_unit_test(another_border_is_another_map),
         cmocka_unit_test(objects_are_told_from_a_still_background),
         cmocka_unit_test(what_has_no_two_parts_is_whole),
         cmocka_unit_test(learning_refuses),

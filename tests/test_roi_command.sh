@@ -35,6 +35,10 @@ refuse 1 "tiles: found a model with a region of interest" predict m.blemish data
 cmp m.blemish before || fail "a refusal changed the model"
 
 echo "what is kept"
+inode=$(stat -c %i m.blemish)
+"$blemish" roi m.blemish --save-mask mask.png --preview seen.png --data data >out
+[ -s seen.png ] || fail "no preview"
+[ "$(stat -c %i m.blemish)" = "$inode" ] || fail "the model was written though nothing was set"
 info() {
     "$blemish" info "$1" --json | python3 -c "
 import json, sys
@@ -43,12 +47,15 @@ assert $2, v"
 }
 info m.blemish 'v["header"]["roi"] is True and v["header"]["format_version"] == 2 and v["roi_share"] == 0.5'
 "$blemish" info m.blemish | grep -q "^region of interest  *50.0 % of the image" || fail "$("$blemish" info m.blemish)"
-"$blemish" roi m.blemish --min-area 9 --border 3 >out 2>err
-[ ! -s err ] || fail "rules alone said: $(cat err)"
-info m.blemish 'v["header"]["min_area"] == 9 and v["header"]["border"] == 3 and v["header"]["roi"] is True'
-"$blemish" roi m.blemish --border 0 --min-area 0 --save-mask mask.png --preview seen.png --data data >out
-cmp m.blemish before || fail "rules that were taken back left something"
-[ -s seen.png ] || fail "no preview"
+"$blemish" roi m.blemish --min-area 9 >out 2>err
+[ ! -s err ] || fail "a least area alone said: $(cat err)"
+info m.blemish 'v["header"]["min_area"] == 9 and v["header"]["border"] == 0 and v["header"]["roi"] is True'
+"$blemish" roi m.blemish --min-area 0 >out
+cmp m.blemish before || fail "a least area that was taken back left something"
+"$blemish" roi m.blemish --border 12 --out border.blemish >out 2>err
+grep -q "blemish calibrate" err || fail "nothing was said of the thresholds: $(cat err)"
+info border.blemish 'v["header"]["border"] == 12 and v["header"]["roi"] is True and
+    (v["header"]["calibration"]["rule"], v["header"]["calibration"]["pixel_rule"]) == ("f1", "given")'
 "$blemish" roi m.blemish --none --out whole.blemish >out 2>err
 grep -q "blemish calibrate" err || fail "nothing was said of the thresholds: $(cat err)"
 info whole.blemish 'v["header"]["roi"] is False and v["header"]["format_version"] == 1 and v["roi_share"] == 1'
@@ -67,5 +74,15 @@ for line in open("p.jsonl"):
     assert [(r["x"], r["y"], r["width"], r["height"], r["area"]) for r in regions] == [(0, 0, 32, 64, 2048)], regions
     assert (regions[0]["centroid_x"], regions[0]["centroid_y"]) == (15.5, 31.5)
 EOP
+for model in m border; do "$blemish" eval $model.blemish --data data --csv $model.csv --threads 1 --quiet >$model.txt; done
+"$blemish" eval m.blemish --data data --border 12 --csv option.csv --report r --threads 1 --quiet >option.txt
+cmp border.csv option.csv && diff <(grep -v seconds border.txt) <(grep -v seconds option.txt) ||
+    fail "eval --border gives other results than the model's border"
+cut -d, -f1-5 m.csv | cmp - <(cut -d, -f1-5 option.csv) || fail "a border changed the score's own verdicts"
+! cmp -s m.csv option.csv || fail "a border changed no map"
+python3 -c 'import json; assert json.load(open("r/report.json"))["model"]["header"]["border"] == 12' || fail "report.json"
+"$blemish" eval border.blemish --data data --border 0 --csv none.csv --threads 1 --quiet >out
+cmp m.csv none.csv || fail "eval --border 0 does not turn the model's border off"
+cmp m.blemish before || fail "eval changed the model"
 "$blemish" quantize m.blemish --data data --images 2 --threads 1 --quiet --out q.blemish >out
 info q.blemish 'v["roi_share"] == 0.5'

@@ -106,12 +106,16 @@ BLEMISH_API BlemishModelInfo blemish_model_info(const BlemishModel *model);
  * and probabilities and says that its thresholds were given. Sessions that are open compare
  * with them from their next run on; no session of the model may be running in another thread meanwhile. */
 BLEMISH_API BlemishStatus blemish_model_set_thresholds(BlemishModel *model, float threshold, float pixel_threshold);
+#define BLEMISH_MIN_AREA_MAX 268435456 /* 2^28 */
+#define BLEMISH_BORDER_MAX 65500
 /* What counts as a region, in pixels of the image; a saved file carries both, and 0 turns either off.
- * min_area, up to 2^28: blemish_session_regions leaves out smaller ones. Scores and verdicts do not change.
- * border, up to 65500: within it the map is 0, in a map of another size than the image wherever a pixel's centre is
- * nearer to an edge. map_max, and verdicts made of it, come from the rest; the classification head still sees the whole
- * image. A larger border never raises map_max, but calibrate again for a verdict that is made of it. A run refuses an
- * image of which the border leaves nothing. Sessions follow as with blemish_model_set_thresholds. */
+ * min_area: blemish_session_regions leaves out smaller ones. Nothing else changes.
+ * border: within it the map is 0, in a map of another size than the image wherever a pixel's centre is nearer to an
+ * edge. map_max, and verdicts made of it, come from the rest; the classification head still sees the whole image. A
+ * larger border never raises map_max. A run refuses an image of which the border leaves nothing.
+ * Another border makes other maps: the model's metrics are dropped, and a calibration says that its pixel threshold was
+ * given; where the verdict is made of the map, what blemish_model_set_roi drops goes, too. Calibrate again. Sessions
+ * follow as with blemish_model_set_thresholds. */
 BLEMISH_API BlemishStatus blemish_model_set_regions(BlemishModel *model, size_t min_area, size_t border);
 /* The region of interest: where mask, one channel of any size that stands for the whole image, is 0, nothing counts. It
  * is brought to the network's input by its nearest pixels and kept in a saved file; NULL: all of the image counts.
@@ -476,6 +480,7 @@ typedef struct BlemishEvaluated {
     BlemishImage image;
     const uint8_t *mask; /* 0 or 1 at the map's size, NULL without a mask or where it is too small to show */
     double defect_area;  /* part of the image that the mask marks, at the mask's own size; NaN without a mask */
+    const uint8_t *roi;  /* 0 outside the model's region of interest, at the map's size; NULL where all of it counts */
     BlemishResult result;
 } BlemishEvaluated;
 typedef int (*BlemishEvaluatedFn)(void *user, const BlemishEvaluated *evaluated);
@@ -606,7 +611,7 @@ BLEMISH_API BlemishStatus blemish_model_set_metrics(BlemishModel *model, const B
 
 /* One image's pictures for a report. */
 typedef enum BlemishPictureKind {
-    BLEMISH_PICTURE_IMAGE,   /* JPEG, the image */
+    BLEMISH_PICTURE_IMAGE,   /* JPEG, the image, dark outside the region of interest */
     BLEMISH_PICTURE_TRUTH,   /* PNG, the mask in white on black */
     BLEMISH_PICTURE_OUTLINE, /* PNG, the mask's outline in white, else transparent: to be laid over the image */
     /* PNG of 8 bits with a palette, whose entry i is the colour of the map value i / 255, the more opaque the larger:

@@ -12,6 +12,7 @@ typedef struct Collected {
     uint8_t *labels;
     PixelRanking pixels;
     double seconds;
+    const uint8_t *roi; /* the model's */
     BlemishEvaluatedFn each;
     void *each_user;
 } Collected;
@@ -37,6 +38,7 @@ static BlemishStatus collect(void *user, const Judged *j, Error *e) {
         .image = j->image,
         .mask = j->mask,
         .defect_area = j->defect_area,
+        .roi = c->roi,
         .result = j->result};
     if (c->each && c->each(c->each_user, &evaluated))
         return error_set(e, BLEMISH_ERROR_INTERRUPTED, "evaluation: stopped by the caller at %s", s->path);
@@ -191,6 +193,7 @@ static BlemishStatus evaluate(BlemishSession *session, const BlemishDataset *dat
     array_free(session->pixels_resampled);
     session->pixels_resampled = NULL;
     session->pixel_resamples = 0;
+    c->roi = session->session.model->roi;
     BlemishStatus status = collected_open(c, &dataset->manifest, split, &session->session, e);
     if (status == BLEMISH_OK)
         status = judge_split(&session->session, &dataset->manifest, split, collect, c, progress, progress_user, e);

@@ -88,15 +88,25 @@ BLEMISH_API BlemishStatus blemish_model_set_thresholds(BlemishModel *m, float th
     return model_header(&m->model, e);
 }
 
+static void drop_metrics(Model *m) {
+    free(m->metrics_json);
+    m->metrics_json = NULL;
+}
+
 BLEMISH_API BlemishStatus blemish_model_set_regions(BlemishModel *m, size_t min_area, size_t border) {
     if (m == NULL) return BLEMISH_ERROR_ARGUMENT;
     Error *e = error_begin(&m->error);
     if (!m->open) return not_open(m);
-    if (min_area > MIN_AREA_MAX)
+    if (min_area > BLEMISH_MIN_AREA_MAX)
         return error_set(e, BLEMISH_ERROR_ARGUMENT, "min_area: found %zu, expected 0 to %d pixels", min_area,
-                         MIN_AREA_MAX);
-    if (border > BORDER_MAX)
-        return error_set(e, BLEMISH_ERROR_ARGUMENT, "border: found %zu, expected 0 to %d pixels", border, BORDER_MAX);
+                         BLEMISH_MIN_AREA_MAX);
+    if (border > BLEMISH_BORDER_MAX)
+        return error_set(e, BLEMISH_ERROR_ARGUMENT, "border: found %zu, expected 0 to %d pixels", border,
+                         BLEMISH_BORDER_MAX);
+    if (border != m->model.border) {
+        if (calibration_set_maps_stale(&m->model.calibration, m->model.heads.map_score, e)) return e->status;
+        drop_metrics(&m->model);
+    }
     m->model.min_area = min_area;
     m->model.border = border;
     return model_header(&m->model, e);
@@ -110,8 +120,7 @@ BLEMISH_API BlemishStatus blemish_model_set_roi(BlemishModel *m, const BlemishIm
     if (model_set_roi(&m->model, mask, &changed, e)) return e->status;
     if (!changed) return BLEMISH_OK;
     if (calibration_set_stale(&m->model.calibration, e)) return e->status;
-    free(m->model.metrics_json);
-    m->model.metrics_json = NULL;
+    drop_metrics(&m->model);
     return model_header(&m->model, e);
 }
 

@@ -146,6 +146,17 @@ typedef struct DataOptions {
         .kind = OPTION_FLAG, .offset = offsetof(Values, no_tiles)                                                      \
     }
 
+#define MIN_AREA_OPTION(Values, text)                                                                                  \
+    {                                                                                                                  \
+        .name = "min-area", .argument = "N", .help = text, .kind = OPTION_WHOLE, .offset = offsetof(Values, min_area), \
+        .most = BLEMISH_MIN_AREA_MAX                                                                                   \
+    }
+#define BORDER_OPTION(Values, text)                                                                                    \
+    {                                                                                                                  \
+        .name = "border", .argument = "N", .help = text, .kind = OPTION_WHOLE, .offset = offsetof(Values, border),     \
+        .most = BLEMISH_BORDER_MAX                                                                                     \
+    }
+
 #define QUIET_OPTION(Values)                                                                                           \
     { .name = "quiet", .help = "show no progress", .kind = OPTION_FLAG, .offset = offsetof(Values, quiet) }
 

@@ -6,7 +6,7 @@
 typedef struct Values {
     DataOptions data;
     const char *model, *split, *csv, *gallery, *report, *precision;
-    uint64_t gallery_images, report_images, threads;
+    uint64_t gallery_images, report_images, threads, border;
     double cost_escape, cost_false_alarm;
     bool json, quiet, tiles, no_tiles;
 } Values;
@@ -62,6 +62,7 @@ static const Option options[] = {
      .help = "price of a rejected good image, for the report",
      .kind = OPTION_NUMBER,
      .offset = offsetof(Values, cost_false_alarm)},
+    BORDER_OPTION(Values, "pixels at each edge of an image in which the map is ignored; otherwise the model's"),
     THREADS_OPTION(Values),
     PRECISION_OPTION(Values),
     TILES_OPTIONS(Values),
@@ -231,7 +232,12 @@ static int run(int argc, char **argv) {
     if (code >= 0) return code;
     values.model = argv[0];
     BlemishModel *model = model_open(values.model);
-    BlemishDataset *dataset = model ? data_open(&values.data) : NULL;
+    bool fine = model != NULL;
+    if (fine && values.border != UINT64_MAX) {
+        fine = !blemish_model_set_regions(model, blemish_model_info(model).min_area, values.border);
+        if (!fine) fail("%s", blemish_model_error(model));
+    }
+    BlemishDataset *dataset = fine ? data_open(&values.data) : NULL;
     code = dataset ? evaluate(&values, model, dataset) : EXIT_FAILED;
     blemish_dataset_close(dataset);
     blemish_model_close(model);

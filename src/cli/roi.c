@@ -18,18 +18,8 @@ static const Option options[] = {
      .kind = OPTION_FLAG,
      .offset = offsetof(Values, learn)},
     {.name = "none", .help = "the whole image counts again", .kind = OPTION_FLAG, .offset = offsetof(Values, none)},
-    {.name = "min-area",
-     .argument = "N",
-     .help = "least pixels of a region that is listed; 0: any",
-     .kind = OPTION_WHOLE,
-     .offset = offsetof(Values, min_area),
-     .most = 1 << 28},
-    {.name = "border",
-     .argument = "N",
-     .help = "pixels at each edge of an image in which the map is ignored; 0: none",
-     .kind = OPTION_WHOLE,
-     .offset = offsetof(Values, border),
-     .most = 65500},
+    MIN_AREA_OPTION(Values, "least pixels of a region that is listed; 0: any"),
+    BORDER_OPTION(Values, "pixels at each edge of an image in which the map is ignored; 0: none"),
     TEXT_OPTION("data", data.path, "DIR|CSV", "the data set to learn from, and whose first good image --preview shows"),
     DATA_OPTIONS(Values),
     TEXT_OPTION("out", out, "FILE", "write the model there instead of over MODEL"),
@@ -51,9 +41,8 @@ static bool learn(BlemishImage *mask, const BlemishDataset *dataset, size_t heig
     if (found.whole)
         say("region of interest: all of the image, by %zu good images: %s", found.images, found.whole);
     else
-        say("region of interest: %.1f %% of the image, by %zu good images; it changes by %.1f grey levels from image "
-            "to "
-            "image, the rest by %.1f",
+        say("region of interest: %.1f %% of the image, by %zu good images; it changes by %.1f grey levels from one to "
+            "the next, the rest by %.1f",
             100 * found.share, found.images, found.moving, found.still);
     return true;
 }
@@ -97,31 +86,38 @@ static bool write_pictures(const Values *values, const BlemishModel *model, cons
     return fine;
 }
 
+static bool sets_roi(const Values *values) {
+    return values->mask || values->learn || values->none;
+}
+
+static bool sets_rules(const Values *values) {
+    return values->min_area != UINT64_MAX || values->border != UINT64_MAX;
+}
+
 static int change(const Values *values, BlemishModel *model, const BlemishDataset *dataset, const char *file) {
     ProgressBar bar;
     BlemishImage mask = {0};
     BlemishModelInfo info = blemish_model_info(model);
-    const bool changes = values->mask || values->learn || values->none,
-               calibrated = !strstr(info.header_json, "\"calibration\":null");
+    const size_t border = info.border;
     progress_start(&bar, values->quiet);
     stop_on_signals();
     bool fine =
         !(values->mask || values->learn) || roi_make(&mask, values->mask, dataset, info.height, info.width, &bar);
     if (!fine) return EXIT_FAILED;
-    BlemishStatus status = changes ? blemish_model_set_roi(model, values->none ? NULL : &mask) : BLEMISH_OK;
+    BlemishStatus status = sets_roi(values) ? blemish_model_set_roi(model, values->none ? NULL : &mask) : BLEMISH_OK;
     blemish_image_free(&mask);
     if (status == BLEMISH_OK)
         status = blemish_model_set_regions(model, values->min_area == UINT64_MAX ? info.min_area : values->min_area,
                                            values->border == UINT64_MAX ? info.border : values->border);
     if (status) return fail("%s", blemish_model_error(model));
     if (!write_pictures(values, model, dataset)) return EXIT_FAILED;
-    if (blemish_model_save(model, file)) return fail("%s", blemish_model_error(model));
+    if ((sets_roi(values) || sets_rules(values) || values->out) && blemish_model_save(model, file))
+        return fail("%s", blemish_model_error(model));
     info = blemish_model_info(model);
     printf("region of interest: %.1f %% of the image\nleast area: %zu\nborder: %zu\nmodel: %s\n", 100 * info.roi_share,
            info.min_area, info.border, file);
-    if (changes)
-        say("the thresholds are those of before: 'blemish calibrate' sets them for the new region%s",
-            calibrated ? "; what it kept of probabilities and error rates is dropped" : "");
+    if (sets_roi(values) || info.border != border)
+        say("the thresholds stay as they are: 'blemish calibrate' sets them for what counts now");
     return EXIT_OK;
 }
 
@@ -132,7 +128,7 @@ static int run(int argc, char **argv) {
     if (code >= 0) return code;
     const int ways = (values.mask != NULL) + values.learn + values.none;
     if (ways > 1) return wrong_usage(&command_roi, "--mask, --learn and --none: found %d of them, expected one", ways);
-    if (!ways && values.min_area == UINT64_MAX && values.border == UINT64_MAX && !values.preview && !values.save_mask)
+    if (!ways && !sets_rules(&values) && !values.preview && !values.save_mask)
         return wrong_usage(&command_roi,
                            "found nothing to do, expected --mask, --learn, --none, --min-area or --border");
     if (values.learn && !values.data.path) return wrong_usage(&command_roi, "--learn: needs --data");
@@ -160,6 +156,8 @@ const Command command_roi = {
         "A learned region is what changes from one good training image to the next by at least three times as much as "
         "the rest, with what it encloses and a margin of 1/32 of the shorter side. Where the images have no such two "
         "parts, the whole image counts, and a line says so.\n\n"
+        "Another region makes other scores, another border other maps: thresholds stay, but what was measured on those of "
+        "before is dropped - probabilities, error rates, metrics. The least area alters the list of regions alone.\n\n"
         "The file is written whole or not at all.",
     .example = "blemish roi screws.blemish --learn --data screws --preview region.png\n"
                "blemish roi screws.blemish --mask region.png --border 8 --min-area 30 --out screws2.blemish",

@@ -82,6 +82,12 @@ static BlemishStatus refuse_used_folder(const char *path, Error *e) {
     return entry ? e->status : BLEMISH_OK;
 }
 
+/* Of one image: images are spread over threads already. */
+static BlemishSurfaceSettings surface_settings(const BlemishSynthSettings *s) {
+    return (BlemishSurfaceSettings){
+        .seed = s->seed, .width = s->width, .height = s->height, .families = s->families, .nuisance = 1, .threads = 1};
+}
+
 static BlemishStatus check_settings(const BlemishSynthSettings *s, size_t *images, Error *e) {
     if (s->width < SYNTH_SIDE_MIN || s->height < SYNTH_SIDE_MIN || s->width > SYNTH_SIDE_MAX ||
         s->height > SYNTH_SIDE_MAX)
@@ -98,8 +104,8 @@ static BlemishStatus check_settings(const BlemishSynthSettings *s, size_t *image
                          s->programs, SYNTH_IMAGES_MAX);
     if (s->programs > 1 && s->families == 0)
         return error_set(e, BLEMISH_ERROR_ARGUMENT, "programs: found %zu without families, expected 1", s->programs);
-    if (s->families & ~SURFACE_ALL)
-        return error_set(e, BLEMISH_ERROR_ARGUMENT, "families: found bits above the first %d", SURFACE_FAMILIES);
+    BlemishSurfaceSettings surface = surface_settings(s);
+    if (surface_settings_check(&surface, e)) return e->status;
     if (s->defect_size > s->width || s->defect_size > s->height)
         return error_set(e, BLEMISH_ERROR_ARGUMENT, "defect_size: found %zu, expected at most the image's %zu x %zu",
                          s->defect_size, s->width, s->height);
@@ -144,8 +150,7 @@ static void paint_plain(Canvas *c, uint8_t *bytes, const BlemishSynthSettings *s
 
 static BlemishStatus paint_family(Canvas *c, uint8_t *bytes, const BlemishSynthSettings *s, Job job, uint64_t sample,
                                   Error *e) {
-    const BlemishSurfaceSettings one = {
-        .seed = s->seed, .width = s->width, .height = s->height, .families = s->families, .nuisance = 1, .threads = 1};
+    const BlemishSurfaceSettings one = surface_settings(s);
     const uint64_t program = job.program;
     const int32_t defect = job.defect ? (int32_t)job.defect_type : -1;
     return surface_images(&one, 1, &program, &sample, &defect, bytes, c->mask, e);

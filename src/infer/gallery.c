@@ -71,7 +71,7 @@ static BlemishStatus tile_open(Tile *t, size_t side, const BlemishEvaluated *v, 
     plane_resize_bilinear(r->map, r->map_height, r->map_width, t->map, t->height, t->width);
     if (image_resize(&v->image, t->width, t->height, &t->image, e) || draw_truth(t, v, e)) return e->status;
     Regions none = {0};
-    if (overlay_draw(&t->heat, &t->image, t->map, &none, (Roi){0}, e)) return e->status;
+    if (overlay_draw(&t->heat, &t->image, t->map, &none, roi_of_evaluated(v), e)) return e->status;
     if (v->mask) draw_contour(&t->heat, t->mask, white);
     if (v->sample.label != BLEMISH_LABEL_UNKNOWN) { /* the frame says whether the verdict was right */
         bool agrees = (v->sample.label == BLEMISH_LABEL_DEFECT) == (r->defect != 0);

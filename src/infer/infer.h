@@ -132,6 +132,9 @@ BlemishStatus overlay_draw(BlemishImage *out, const BlemishImage *image, const f
                            Roi roi, Error *e);
 /* A copy of the image that is dark outside. */
 BlemishStatus overlay_roi(BlemishImage *out, const BlemishImage *image, Roi roi, Error *e);
+static inline Roi roi_of_evaluated(const BlemishEvaluated *v) {
+    return (Roi){v->roi, v->result.map_height, v->result.map_width};
+}
 
 /* ---- picture.c ------------------------------------------------------------------------------------------- */
 
@@ -142,7 +145,7 @@ BlemishStatus picture_encode(const BlemishEvaluated *v, BlemishPictureKind kind,
 /* ---- gallery.c ------------------------------------------------------------------------------------------- */
 
 /* Rows of three tiles: image, ground truth, heat map with the ground truth's outline, framed green where the verdict
- * agrees with the label and red where not. */
+ * agrees with the label and red where not, and dark outside the region of interest. */
 typedef struct Gallery {
     size_t tile, columns;
     BlemishImage *rows; /* each 3 tiles wide */

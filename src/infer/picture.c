@@ -19,7 +19,7 @@ static BlemishStatus average_blocks(const BlemishImage *image, size_t k, Blemish
     return BLEMISH_OK;
 }
 
-static BlemishStatus encode_image(const BlemishImage *image, size_t side, uint8_t **bytes, size_t *size, Error *e) {
+static BlemishStatus encode_jpeg(const BlemishImage *image, size_t side, uint8_t **bytes, size_t *size, Error *e) {
     const size_t longest = image->width > image->height ? image->width : image->height,
                  shortest = image->width < image->height ? image->width : image->height;
     size_t block = longest / side < shortest ? longest / side : shortest;
@@ -33,6 +33,15 @@ static BlemishStatus encode_image(const BlemishImage *image, size_t side, uint8_
     if (status) return status;
     status = image_encode_jpeg(&small, QUALITY, bytes, size, e);
     image_free(&small);
+    return status;
+}
+
+static BlemishStatus encode_image(const BlemishEvaluated *v, size_t side, uint8_t **bytes, size_t *size, Error *e) {
+    BlemishImage dark;
+    if (v->roi == NULL) return encode_jpeg(&v->image, side, bytes, size, e);
+    if (overlay_roi(&dark, &v->image, roi_of_evaluated(v), e)) return e->status;
+    BlemishStatus status = encode_jpeg(&dark, side, bytes, size, e);
+    image_free(&dark);
     return status;
 }
 
@@ -93,7 +102,7 @@ BlemishStatus picture_encode(const BlemishEvaluated *v, BlemishPictureKind kind,
     if (side < SIDE_MIN || side > SIDE_MAX)
         return error_set(e, BLEMISH_ERROR_ARGUMENT, "picture: side: found %zu pixels, expected %d to %d", side,
                          SIDE_MIN, SIDE_MAX);
-    if (kind == BLEMISH_PICTURE_IMAGE) return encode_image(&v->image, side, bytes, size, e);
+    if (kind == BLEMISH_PICTURE_IMAGE) return encode_image(v, side, bytes, size, e);
     if (kind != BLEMISH_PICTURE_MAP && v->mask == NULL) return BLEMISH_OK;
     return encode_plane(v, kind, side, bytes, size, e);
 }

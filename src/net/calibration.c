@@ -162,15 +162,18 @@ void calibration_write(const Calibration *c, Text *out) {
     }
 }
 
+/* What remains true of a calibration. */
+enum { KEEP_RULE = 1, KEEP_PROBABILITY = 2 };
+
 /* Replaces json by itself without what is true no more. */
-static BlemishStatus forget(Calibration *c, const char *const *keys, size_t count, bool probability, Error *e) {
+static BlemishStatus forget(Calibration *c, const char *const *keys, size_t count, unsigned keep, Error *e) {
     if (c->json == NULL) return BLEMISH_OK;
     json_t *object = json_loads(c->json, 0, NULL);
     for (size_t i = 0; i < count; i++) json_object_del(object, keys[i]);
     char *json = NULL;
-    if (!json_object_set_new(object, "rule", json_string("given")) &&
-        !json_object_set_new(object, "pixel_rule", json_string("given")) &&
-        (!probability || !json_object_set_new(object, "probability", json_string("none"))))
+    if (!json_object_set_new(object, "pixel_rule", json_string("given")) &&
+        (keep & KEEP_RULE || !json_object_set_new(object, "rule", json_string("given"))) &&
+        (keep & KEEP_PROBABILITY || !json_object_set_new(object, "probability", json_string("none"))))
         json = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(17));
     json_decref(object);
     if (json == NULL) return error_set(e, BLEMISH_ERROR_MEMORY, "calibration: out of memory");
@@ -187,14 +190,20 @@ static const char *const stale[] = {"false_alarms",    "escapes",    "false_alar
 enum { STALE_THRESHOLDS = 11, STALE = sizeof stale / sizeof *stale };
 
 BlemishStatus calibration_set_by_hand(Calibration *c, Error *e) {
-    return forget(c, stale, STALE_THRESHOLDS, false, e);
+    return forget(c, stale, STALE_THRESHOLDS, KEEP_PROBABILITY, e);
 }
 
 BlemishStatus calibration_set_stale(Calibration *c, Error *e) {
-    if (forget(c, stale, STALE, true, e)) return e->status;
+    if (forget(c, stale, STALE, 0, e)) return e->status;
     array_free(c->x), array_free(c->p);
     c->x = c->p = NULL;
     c->points = 0;
     c->probability = PROBABILITY_NONE;
     return BLEMISH_OK;
+}
+
+BlemishStatus calibration_set_maps_stale(Calibration *c, bool map_score, Error *e) {
+    static const char *const of_maps[] = {"auroc"};
+    if (map_score || c->verdict != VERDICT_SCORE) return calibration_set_stale(c, e);
+    return forget(c, of_maps, 1, KEEP_RULE | KEEP_PROBABILITY, e);
 }

@@ -42,6 +42,9 @@ void calibration_write(const Calibration *c, Text *out);
 BlemishStatus calibration_set_by_hand(Calibration *c, Error *e);
 /* The scores are others now: the same, and it drops the probabilities. */
 BlemishStatus calibration_set_stale(Calibration *c, Error *e);
+/* The maps are others now: the same where the verdict is made of them, as with map_score the score itself is; else only
+ * the pixel threshold is a given one, and what the maps' verdicts would reach is dropped. */
+BlemishStatus calibration_set_maps_stale(Calibration *c, bool map_score, Error *e);
 void calibration_close(Calibration *c);
 
 #endif

@@ -264,8 +264,8 @@ static BlemishStatus read_fields(Model *m, Reader *r, Error *e) {
     float scale = read_float(r, "feature_scale", 1e-6, 1e6);
     m->threshold = read_float(r, "threshold", 0, 1);
     m->pixel_threshold = read_float(r, "pixel_threshold", 0, 1);
-    if (has_field(r, "min_area")) m->min_area = read_count(r, "min_area", 0, MIN_AREA_MAX);
-    if (has_field(r, "border")) m->border = read_count(r, "border", 0, BORDER_MAX);
+    if (has_field(r, "min_area")) m->min_area = read_count(r, "min_area", 0, BLEMISH_MIN_AREA_MAX);
+    if (has_field(r, "border")) m->border = read_count(r, "border", 0, BLEMISH_BORDER_MAX);
     read_tiles(r, m);
     read_fingerprint(r, m->fingerprint);
     m->recipe_json = read_object(r, "recipe");

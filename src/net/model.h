@@ -29,7 +29,6 @@ typedef struct Model {
 #define MODEL_FORMAT "blemish-model"
 /* format_version is 1, or 2 where a program that knows only 1 would misread the file: int8 weights, a verdict that is
  * not the score's, tiles, a least area or border of regions, or a region of interest. */
-enum { MIN_AREA_MAX = 1 << 28, BORDER_MAX = 65500 };
 
 #define TILE_OVERLAP 0.25f /* of models that do not say */
 #define TILE_OVERLAP_MAX 0.5
