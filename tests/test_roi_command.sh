@@ -64,6 +64,7 @@ info whole.blemish 'v["header"]["roi"] is False and v["header"]["format_version"
 cmp same.blemish before || fail "the same region again changed the model"
 "$blemish" roi whole.blemish --learn --data data --quiet >out 2>err # synthetic surfaces have no background
 grep -q "region of interest: all of the image, by 8 good images: " err && grep -q "100.0 %" out || fail "$(cat out err)"
+info whole.blemish 'v["header"]["roi"] is False and v["header"]["format_version"] == 1'
 
 echo "what it does"
 "$blemish" predict m.blemish data/test/*/*.png --pixel-threshold 0 --threads 1 >p.jsonl

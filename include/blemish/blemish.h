@@ -118,12 +118,12 @@ BLEMISH_API BlemishStatus blemish_model_set_thresholds(BlemishModel *model, floa
  * follow as with blemish_model_set_thresholds. */
 BLEMISH_API BlemishStatus blemish_model_set_regions(BlemishModel *model, size_t min_area, size_t border);
 /* The region of interest: where mask, one channel of any size that stands for the whole image, is 0, nothing counts. It
- * is brought to the network's input by its nearest pixels and kept in a saved file; NULL: all of the image counts.
- * Outside the network sees the ImageNet mean instead of the image, and the map is 0: score, map and verdict do not
- * depend on what is there (docs/regions.md). Where that changes anything, scores mean something else than before: a
- * calibration keeps its verdict, but its probabilities and error rates are dropped, as are the model's metrics;
- * calibrate again. ARGUMENT for a mask without a pixel that counts, another form, and a model by tiles. Sessions follow
- * as with blemish_model_set_thresholds. */
+ * is brought to the network's input by its nearest pixels and kept in a saved file; NULL, or a mask that leaves nothing
+ * out: all counts. Outside the network sees the ImageNet mean instead of the image, and the map is 0: score, map and
+ * verdict do not depend on what is there (docs/regions.md). Where that changes anything, scores mean something else
+ * than before: a calibration keeps its verdict, but its probabilities and error rates are dropped, as are the model's
+ * metrics; calibrate again. ARGUMENT for a mask without a pixel that counts, another form, and a model by tiles.
+ * Sessions follow as with blemish_model_set_thresholds. */
 BLEMISH_API BlemishStatus blemish_model_set_roi(BlemishModel *model, const BlemishImage *mask);
 BLEMISH_API const char *blemish_model_error(const BlemishModel *model);
 BLEMISH_API void blemish_model_close(BlemishModel *model);

@@ -156,8 +156,8 @@ const Command command_roi = {
         "A learned region is what changes from one good training image to the next by at least three times as much as "
         "the rest, with what it encloses and a margin of 1/32 of the shorter side. Where the images have no such two "
         "parts, the whole image counts, and a line says so.\n\n"
-        "Another region makes other scores, another border other maps: thresholds stay, but what was measured on those of "
-        "before is dropped - probabilities, error rates, metrics. The least area alters the list of regions alone.\n\n"
+        "Another region makes other scores, another border other maps: thresholds stay, but what was measured before "
+        "(probabilities, error rates, metrics) is dropped. The least area alters the list of regions alone.\n\n"
         "The file is written whole or not at all.",
     .example = "blemish roi screws.blemish --learn --data screws --preview region.png\n"
                "blemish roi screws.blemish --mask region.png --border 8 --min-area 30 --out screws2.blemish",

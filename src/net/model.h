@@ -44,9 +44,9 @@ BlemishStatus model_write(const Model *model, const char *path, Error *e);
 void model_close(Model *model);
 
 /* ---- model_roi.c: the region of interest -------------------------------------------------------------------- */
-/* Keeps a copy of a mask of one channel, not 0 where the image counts, brought to the network's input; NULL: the whole
- * image counts. *changed: whether that is another region than before. Refused where nothing would count, and in a model
- * by tiles; the model is then as before. */
+/* Keeps a copy of a mask of one channel, not 0 where the image counts, brought to the network's input; NULL, or one
+ * that leaves nothing out: the whole image counts. *changed: whether that is another region than before. Refused where
+ * nothing would count, and in a model by tiles; the model is then as before. */
 BlemishStatus model_set_roi(Model *model, const BlemishImage *mask, bool *changed, Error *e);
 /* Part of the image that counts, above 0 and at most 1. */
 double model_roi_share(const Model *model);

@@ -37,6 +37,10 @@ BlemishStatus model_set_roi(Model *model, const BlemishImage *mask, bool *change
                              "not black");
         }
     }
+    if (roi && memchr(roi, 0, pixels) == NULL) { /* leaves nothing out */
+        array_free(roi);
+        roi = NULL;
+    }
     *changed = roi && model->roi ? memcmp(roi, model->roi, pixels) != 0 : roi != model->roi;
     array_free(model->roi);
     model->roi = roi;
