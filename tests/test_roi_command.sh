@@ -43,7 +43,7 @@ info() {
     "$blemish" info "$1" --json | python3 -c "
 import json, sys
 v = json.load(sys.stdin)
-assert $2, v"
+assert ($2), v"
 }
 info m.blemish 'v["header"]["roi"] is True and v["header"]["format_version"] == 2 and v["roi_share"] == 0.5'
 "$blemish" info m.blemish | grep -q "^region of interest  *50.0 % of the image" || fail "$("$blemish" info m.blemish)"
