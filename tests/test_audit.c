@@ -8,8 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define WEIGHTS TEST_DIR "/../models/texture-resnet18-v0.safetensors"
-
 enum { GOOD = 9, DEFECTS = 7, IMAGES = GOOD + DEFECTS, FOLDS = 3 };
 
 static char folder[PATH_SIZE];
@@ -99,8 +97,6 @@ static BlemishAuditSettings settings_new(void) {
     BlemishAuditSettings s;
     blemish_audit_defaults(&s);
     s.folds = FOLDS;
-    s.train.backbone = "resnet18";
-    s.train.weights = WEIGHTS;
     s.train.threads = 1;
     return s;
 }

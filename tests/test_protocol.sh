@@ -38,7 +38,7 @@ done
 mkdir sets/notes # no data set
 # The published rows belong to recipes of this name.
 printf 'train:\n  regime: supervised\n  batch: 4\nmodel:\n  size: 64\n  hidden: 64\n' >mvtec.yaml
-common=(--data sets --backbone resnet18 --weights "$weights" --threads 1 --set epochs=3)
+common=(--data sets --threads 1 --set epochs=3)
 case=(mvtec.yaml "${common[@]}" --seeds 2 --mask-ratios 0,1 --ablations no-classification)
 
 echo "a whole protocol"

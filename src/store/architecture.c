@@ -15,6 +15,7 @@ static const Architecture architectures[] = {
     {"resnet50", true, {3, 4, 6}, 64},
     {"resnet34", false, {3, 4, 6}, 64},
     {"resnet18", false, {2, 2, 2}, 64},
+    {"builtin", false, {2, 2, 2}, 64}, /* the weights that come with the library (models/builtin.md) */
 };
 enum { ARCHITECTURES = sizeof architectures / sizeof *architectures, TENSORS_MAX = 256 };
 
@@ -75,7 +76,7 @@ static bool holds(const TensorFile *file, const TrunkTensor *expected, size_t co
 
 const char *trunk_recognise(const TensorFile *file) {
     TrunkTensor expected[TENSORS_MAX];
-    /* Largest first: resnet34's trunk contains every tensor of resnet18's. */
+    /* Largest first: resnet34's trunk contains every tensor of resnet18's. builtin's tensors are resnet18's. */
     for (size_t i = 0; i < ARCHITECTURES; i++)
         if (holds(file, expected, trunk_tensors(architectures[i].name, expected, TENSORS_MAX)))
             return architectures[i].name;
