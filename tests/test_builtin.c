@@ -51,7 +51,8 @@ static int make_model(void **state) {
     const pid_t child = fork();
     if (child == 0) {
         BlemishModel *m;
-        const bool made = !blemish_model_untrained(&m, "builtin", NULL, SIDE, SIDE) && !blemish_model_save(m, model_path);
+        const bool made =
+            !blemish_model_untrained(&m, "builtin", NULL, SIDE, SIDE) && !blemish_model_save(m, model_path);
         _exit(made ? 0 : 1);
     }
     int status;

@@ -209,7 +209,7 @@ lines = [line.split(maxsplit=1) for line in open("info.text")]
 text = {line[0]: line[1].strip() for line in lines if len(line) == 2}
 header = json.load(open("info.json"))["header"]
 plain = {k: v for k, v in header.items() if not isinstance(v, dict) and v is not None}
-assert len(plain) == 21 and ["metrics"] in lines and ["recipe"] in lines
+assert len(plain) == 22 and ["metrics"] in lines and ["recipe"] in lines
 for k, v in plain.items():
     assert text[k] == (v if isinstance(v, str) else json.dumps(v)), (k, v, text[k])
 P

@@ -152,7 +152,8 @@ static void bad_weights_are_refused_by_name(void **state) {
     expect_refusal("layer2.1.bn2.running_mean", 0, true, "");
 }
 
-/* The checkpoint in random 16-bit numbers, subnormal ones and zeros among them, and in *same the floats they stand for. */
+/* The checkpoint in random 16-bit numbers, subnormal ones and zeros among them, and in *same the floats they stand for.
+ */
 static Memory *checkpoint_of_halves(TensorType type, Memory **same) {
     Memory *m = checkpoint(), *plain = *same = checkpoint();
     Random r = random_new(type, 0);

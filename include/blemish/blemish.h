@@ -90,8 +90,8 @@ typedef struct BlemishModelInfo {
  * place, these fail with BLEMISH_ERROR_IO. */
 BLEMISH_API BlemishStatus blemish_model_open(BlemishModel **out, const char *path);
 /* A model with untrained heads for an input of height x width (32 or more each). weights is a torchvision .pth, a
- * .safetensors file or NULL; with NULL "builtin" has its own weights, and of other backbones every parameter, the heads'
- * too, has its test value (a function of its name alone), which is what benchmarks run on. */
+ * .safetensors file or NULL; with NULL "builtin" has its own weights, and of other backbones every parameter, the
+ * heads' too, has its test value (a function of its name alone), which is what benchmarks run on. */
 BLEMISH_API BlemishStatus blemish_model_untrained(BlemishModel **out, const char *backbone, const char *weights,
                                                   size_t height, size_t width);
 /* Writes the model file: to a temporary name, fsync, rename. */

@@ -5,8 +5,7 @@
 #include <string.h>
 
 BLEMISH_API void blemish_train_defaults(BlemishTrainSettings *settings) {
-    if (settings)
-        *settings = (BlemishTrainSettings){.backbone = "builtin", .checkpoint_every = 10, .cache_mb = 4096};
+    if (settings) *settings = (BlemishTrainSettings){.backbone = "builtin", .checkpoint_every = 10, .cache_mb = 4096};
 }
 
 BlemishStatus train_trunk(Trunk *trunk, char sha256[65], const BlemishTrainSettings *s, Recipe *recipe, Error *e) {

@@ -233,12 +233,8 @@ static int list_runs(Protocol *p) {
     for (size_t i = 0; i < total; i++) {
         size_t rest = i, at[DIMENSIONS];
         for (size_t k = DIMENSIONS; k--; rest /= counts[k]) at[k] = rest % counts[k];
-        p->runs[i] = (Run){.seed = at[0],
-                           .variation = at[1],
-                           .masks = at[2],
-                           .category = at[3],
-                           .backbone = at[4],
-                           .fold = at[5]};
+        p->runs[i] = (Run){
+            .seed = at[0], .variation = at[1], .masks = at[2], .category = at[3], .backbone = at[4], .fold = at[5]};
     }
     p->run_count = total;
     return EXIT_OK;
@@ -370,7 +366,8 @@ const Command command_protocol = {
     .operands_most = 1,
     .description =
         "Trains by a recipe (a YAML file or the name of a shipped one) and evaluates on the test images, for every "
-        "category, fold, number of masks, ablation, backbone and seed. Each run has a folder of its own under DIR/runs; after "
+        "category, fold, number of masks, ablation, backbone and seed. Each run has a folder of its own under "
+        "DIR/runs; after "
         "each, results.md, results.csv and results.json in DIR hold mean and standard deviation over the seeds, beside "
         "the papers' figures where there are some for a recipe of that name.\n\n"
         "Ctrl-C (SIGINT or SIGTERM) ends with exit status 1, and the same command continues: runs that are finished, "

@@ -110,10 +110,9 @@ typedef struct Folder {
 /* "OUT/runs/capsule-all-base-builtin-fold0-seed0": characters that are awkward in file names become '_'. */
 static int make_folder(const Protocol *p, const Run *run, Folder *f) {
     char name[256];
-    int length =
-        snprintf(name, sizeof name, "%s-%s-%s-%s-fold%d-seed%zu", protocol_category(p, run->category),
-                 p->masks[run->masks].label, p->variations[run->variation].name, p->backbones[run->backbone],
-                 p->folds[run->fold], run->seed);
+    int length = snprintf(name, sizeof name, "%s-%s-%s-%s-fold%d-seed%zu", protocol_category(p, run->category),
+                          p->masks[run->masks].label, p->variations[run->variation].name, p->backbones[run->backbone],
+                          p->folds[run->fold], run->seed);
     if (length >= (int)sizeof name)
         return fail("%s: the category's name is too long", protocol_category(p, run->category));
     for (char *c = name; *c; c++) {

@@ -1,5 +1,5 @@
-/* Tables of a protocol: one row for each category, number of masks, recipe and backbone, mean and standard deviation over the
- * seeds; with several folds a seed's figure is their mean. */
+/* Tables of a protocol: one row for each category, number of masks, recipe and backbone, mean and standard deviation
+ * over the seeds; with several folds a seed's figure is their mean. */
 #include "protocol.h"
 
 #include <math.h>

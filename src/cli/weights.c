@@ -77,7 +77,8 @@ const Command command_weights = {
     .operands = "[list | import FILE | fetch NAME]",
     .operands_most = 2,
     .description =
-        "Training starts from a backbone, a network with trained weights. Those of builtin, the default, are part of the "
+        "Training starts from a backbone, a network with trained weights. Those of builtin, the default, are part of "
+        "the "
         "program; the others are ResNets trained on ImageNet, whose weights are files. 'list' shows what is known, "
         "checksums, and the file that training would use: the first of that name, BACKBONE.pth or BACKBONE.safetensors "
         "in the folders that are searched, $BLEMISH_WEIGHTS, ~/.cache/blemish and the source tree's models/.\n\n"

@@ -1,5 +1,5 @@
-/* Weights that are compiled into the library: the bytes of a .safetensors file, in a section that is only read. They cost
- * no memory until something reads them: a page comes in when it is touched. */
+/* Weights that are compiled into the library: the bytes of a .safetensors file, in a section that is only read. They
+ * cost no memory until something reads them: a page comes in when it is touched. */
 #include "store/store.h"
 
 /* .incbin and not an array: a compiler takes a minute and a gigabyte over megabytes of initialisers. */

@@ -63,8 +63,8 @@ size_t tensor_type_size(TensorType type);
 /* Converts any floating or integer tensor to float; out has tensor->count floats. */
 void tensor_to_f32(const Tensor *tensor, float *out);
 /* The same of the file's tensor, read from the file and not through its mapping, whose pages would count as this
- * process's memory; of bytes in memory from there. A file that was written to since it was opened gives an IO error; one that was replaced or deleted
- * is read as it was. Any number of threads may call it. */
+ * process's memory; of bytes in memory from there. A file that was written to since it was opened gives an IO error;
+ * one that was replaced or deleted is read as it was. Any number of threads may call it. */
 BlemishStatus tensor_file_floats(const TensorFile *file, const Tensor *tensor, float *out, Error *e);
 
 /* ---- safetensors.c -------------------------------------------------------------------------------------- */

@@ -132,8 +132,7 @@ static BlemishStatus read_content(TensorFile *file, Error *e) {
     if (memcmp(b, "PK\3\4", 4) == 0) return pth_read_zip(file, e);
     if (b[8] == '{') return safetensors_read(file, e);
     if (b[0] == 0x80 && b[1] >= 2 && b[1] <= 5) return pth_read_legacy(file, e);
-    return error_set(e, BLEMISH_ERROR_FORMAT, "%s: found an unknown format, expected .safetensors or .pth",
-                     file->path);
+    return error_set(e, BLEMISH_ERROR_FORMAT, "%s: found an unknown format, expected .safetensors or .pth", file->path);
 }
 
 static BlemishStatus open_content(TensorFile *out, BlemishStatus status, Error *e) {
