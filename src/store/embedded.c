@@ -2,10 +2,11 @@
  * cost no memory until something reads them: a page comes in when it is touched. */
 #include "store/store.h"
 
-/* .incbin and not an array: a compiler takes a minute and a gigabyte over megabytes of initialisers. */
+/* .incbin and not an array: a compiler takes a minute and a gigabyte over megabytes of initialisers. A section of their
+ * own, aligned to what Linux brings in around a page that is touched, keeps them away from what is. */
 #define EMBED(symbol, file)                                                                                            \
-    __asm__(".pushsection .rodata." #symbol ",\"a\",%progbits\n"                                                       \
-            ".balign 64\n"                                                                                             \
+    __asm__(".pushsection .weights." #symbol ",\"a\",%progbits\n"                                                      \
+            ".balign 65536\n"                                                                                          \
             ".hidden " #symbol "\n"                                                                                    \
             ".global " #symbol "\n" #symbol ":\n"                                                                      \
             ".incbin \"" file "\"\n"                                                                                   \
