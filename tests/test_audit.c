@@ -381,6 +381,7 @@ static void what_cannot_be_audited_is_named(void **state) {
     s.train.backbone = NULL;
     refuse(d, r, &s, BLEMISH_ERROR_ARGUMENT, "backbone: found a null pointer");
     s = settings_new();
+    s.train.backbone = "resnet18";
     s.train.weights = "/nonexistent/w.pth";
     refuse(d, r, &s, BLEMISH_ERROR_IO, "/nonexistent/w.pth");
     s = settings_new();
