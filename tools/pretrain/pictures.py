@@ -1,0 +1,77 @@
+"""What one training step sees: surfaces, and pieces of other surfaces laid into them. Everything is a function of the
+step's number, so that a run goes on exactly where it stopped."""
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from surfaces import Surfaces
+from trunk import normalised
+
+
+def generator(step, purpose):
+    return np.random.Generator(np.random.Philox(key=[step, purpose]))
+
+
+class Pictures:
+    """Batches of `count` pictures of `programs` materials, `repeats` samples of each material in a batch."""
+
+    def __init__(self, count, size, programs, repeats, families, seed, threads):
+        self.count, self.size, self.programs, self.repeats = count, size, programs, repeats
+        self.surfaces = Surfaces(size=size, seed=seed, families=families, threads=threads)
+
+    def draw(self, step):
+        r = generator(step, 0)
+        programs = np.repeat(r.integers(0, self.programs, self.count // self.repeats), self.repeats)
+        return programs, r.integers(0, 1 << 40, self.count)
+
+    def batches(self, first):
+        for step, (programs, _), rgb in self.surfaces.stream(self.draw, first):
+            yield step, torch.from_numpy(programs.astype(np.int64)), recolour(normalised(rgb), generator(step, 1))
+
+
+def uniform(r, low, high, n):
+    """(n, 1, 1, 1)"""
+    return torch.from_numpy(r.uniform(low, high, (n, 1, 1, 1)).astype(np.float32))
+
+
+def statistics(x):
+    """Mean and deviation of every channel, from a sixteenth of the pixels."""
+    x = x[:, :, 1::4, 1::4]
+    return x.mean((2, 3), keepdim=True), x.std((2, 3), keepdim=True) + 1e-3
+
+
+def recolour(x, r):
+    """A third of the pictures lose their colour; all change in contrast, besides what samples differ by already."""
+    n = len(x)
+    grey = (uniform(r, 0, 1, n) < 1 / 3).view(n)
+    x[grey] = x[grey].mean(1, keepdim=True)
+    mean, gain = statistics(x)[0], torch.exp(uniform(r, -0.7, 0.4, n))
+    return x.mul_(gain).add_(mean * (1 - gain) + uniform(r, -0.4, 0.4, n))
+
+
+def blobs(n, size, r):
+    """(n, 1, size, size) masks of 0 and 1: none for four in ten, small pieces (0.3 to 10 % of the picture) for four in
+    ten, large ones (10 to 50 %) for two; shapes are level sets of smooth noise, long or round."""
+    rows, columns = r.integers(2, 14, 2)
+    noise = torch.from_numpy(r.standard_normal((n, 1, rows, columns)).astype(np.float32))
+    noise = F.interpolate(noise, (size, size), mode="bicubic", align_corners=True)
+    kind = r.uniform(0, 1, n)
+    share = np.where(kind < 0.4, 0, np.where(kind < 0.8, np.exp(r.uniform(np.log(0.003), np.log(0.1), n)),
+                                             r.uniform(0.1, 0.5, n)))
+    order = noise[:, 0, 1::2, 1::2].flatten(1).sort(1, descending=True).values
+    level = order.gather(1, torch.from_numpy((share * order.shape[1]).astype(np.int64))[:, None])
+    return (noise > level[:, :, None, None]).float() * torch.from_numpy(share > 0)[:, None, None, None]
+
+
+def lay_pieces(x, step):
+    """Lays pieces of other pictures of the batch into the pictures, sometimes of the same mean and contrast or translucent.
+    Returns the pictures, which picture each piece is from, and how much of every pixel is the piece's (n, 1, h, w)."""
+    r = generator(step, 2)
+    n = len(x)
+    other = torch.from_numpy((np.arange(n) + r.integers(1, n)) % n)
+    (mean, deviation), (piece_mean, piece_deviation) = statistics(x), statistics(x[other])
+    adapt = uniform(r, 0, 1, n) < 0.5
+    gain = torch.where(adapt, deviation / piece_deviation, torch.ones(()))
+    offset = torch.where(adapt, mean - gain * piece_mean, torch.zeros(()))
+    share = blobs(n, x.shape[-1], r) * uniform(r, 0.4, 1.6, n).clamp(max=1)
+    return torch.lerp(x, torch.addcmul(offset, gain, x[other]), share), other, share
