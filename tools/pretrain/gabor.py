@@ -3,7 +3,8 @@ of a ResNet18 trunk, so that the same heads can be trained on them (docs/backbon
 
 usage: gabor.py FILE.safetensors
 conv1: 6 directions x 2 wavelengths x (even, odd) x (+, -), centre-surround and colour filters; layer2: those smoothed and
-their differences along x; layer3: the same of layer2, along y. Residual branches that are not used are zero.
+their differences along x; layer3: the same of layer2, along y. Branches that are not used have a BatchNorm of zero over
+random weights: training may start from the file (pretrain.py --start).
 """
 import sys
 
@@ -46,6 +47,9 @@ def bank():
 def stage(layer, axis):
     """Fills a stage: the first half of its channels smooth the input, the others are its differences along an axis."""
     block = layer[0]
+    block.conv1.weight.zero_()
+    block.conv2.weight.zero_()
+    block.downsample[1].weight.zero_()
     inside = block.conv1.weight.shape[1]
     smooth = torch.tensor([[1., 2, 1], [2, 4, 2], [1, 2, 1]]) / 16
     difference = torch.tensor([[-1., 0, 1], [-2, 0, 2], [-1, 0, 1]]) / 8
@@ -59,11 +63,11 @@ def stage(layer, axis):
 def main():
     if len(sys.argv) != 2:
         sys.exit("usage: gabor.py FILE.safetensors")
+    torch.manual_seed(0)
     trunk = Trunk().eval()
     with torch.no_grad():
-        for name, p in trunk.named_parameters():
-            if "conv" in name or "downsample.0" in name:
-                p.zero_()
+        for block in (*trunk.layer1, trunk.layer2[1], trunk.layer3[1]):
+            block.bn2.weight.zero_()
         trunk.conv1.weight.copy_(bank())
         stage(trunk.layer2, "x")
         stage(trunk.layer3, "y")

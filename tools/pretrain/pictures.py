@@ -50,28 +50,33 @@ def recolour(x, r):
 
 
 def blobs(n, size, r):
-    """(n, 1, size, size) masks of 0 and 1: none for four in ten, small pieces (0.3 to 10 % of the picture) for four in
-    ten, large ones (10 to 50 %) for two; shapes are level sets of smooth noise, long or round."""
+    """(n, 1, size, size) masks of 0 and 1: one in six is empty, two thirds cover 0.3 to 10 % of the picture, one in six up
+    to half of it. Shapes are where smooth noise is large, or where it is near zero: blobs and lines, long or round."""
     rows, columns = r.integers(2, 14, 2)
     noise = torch.from_numpy(r.standard_normal((n, 1, rows, columns)).astype(np.float32))
     noise = F.interpolate(noise, (size, size), mode="bicubic", align_corners=True)
     kind = r.uniform(0, 1, n)
-    share = np.where(kind < 0.4, 0, np.where(kind < 0.8, np.exp(r.uniform(np.log(0.003), np.log(0.1), n)),
-                                             r.uniform(0.1, 0.5, n)))
+    line = torch.from_numpy((kind < 0.5) & (r.uniform(0, 1, n) < 0.5))
+    noise[line] = -noise[line].abs()
+    share = np.where(kind < 2 / 3, np.exp(r.uniform(np.log(0.003), np.log(0.1), n)),
+                     np.where(kind < 5 / 6, r.uniform(0.1, 0.5, n), 0))
     order = noise[:, 0, 1::2, 1::2].flatten(1).sort(1, descending=True).values
     level = order.gather(1, torch.from_numpy((share * order.shape[1]).astype(np.int64))[:, None])
     return (noise > level[:, :, None, None]).float() * torch.from_numpy(share > 0)[:, None, None, None]
 
 
-def lay_pieces(x, step):
-    """Lays pieces of other pictures of the batch into the pictures, sometimes of the same mean and contrast or translucent.
-    Returns the pictures, which picture each piece is from, and how much of every pixel is the piece's (n, 1, h, w)."""
+def lay_pieces(x, step, repeats):
+    """Lays pieces of other programs' pictures into the second half of every program's, sometimes of the same mean and
+    contrast or translucent. Returns the pictures, which picture each piece is from, and how much of every pixel is the
+    piece's (n, 1, h, w)."""
     r = generator(step, 2)
     n = len(x)
-    other = torch.from_numpy((np.arange(n) + r.integers(1, n)) % n)
+    other = torch.from_numpy((np.arange(n) + r.integers(repeats, n - repeats + 1, n)) % n)
     (mean, deviation), (piece_mean, piece_deviation) = statistics(x), statistics(x[other])
     adapt = uniform(r, 0, 1, n) < 0.5
     gain = torch.where(adapt, deviation / piece_deviation, torch.ones(()))
     offset = torch.where(adapt, mean - gain * piece_mean, torch.zeros(()))
     share = blobs(n, x.shape[-1], r) * uniform(r, 0.4, 1.6, n).clamp(max=1)
+    if repeats > 1:
+        share *= (torch.arange(n) % repeats >= repeats // 2)[:, None, None, None]
     return torch.lerp(x, torch.addcmul(offset, gain, x[other]), share), other, share

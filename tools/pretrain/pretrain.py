@@ -16,28 +16,36 @@ import time
 import torch
 
 import objectives
+from optimiser import Muon
 from pictures import Pictures, lay_pieces
 from surfaces import Surfaces
-from trunk import Trunk, write_safetensors
+from trunk import Trunk, load, write_safetensors
 
-TERMS = ("program", "local", "instance", "masked")
+TERMS = ("nearest", "program", "local", "instance", "masked")
+
+
+def repeats(a):
+    """Pictures of a program in a batch."""
+    return 4 if "nearest" in a.objective else 2 if "instance" in a.objective else 1
 
 
 def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("run")
     p.add_argument("--steps", type=int, default=20000)
-    p.add_argument("--objective", default="program=1,local=1", help="weights of %s (default %%(default)s)" %
+    p.add_argument("--objective", default="nearest=1", help="weights of %s (default %%(default)s)" %
                    ", ".join(TERMS))
-    p.add_argument("--programs", type=int, default=2050, help="materials (default %(default)s)")
+    p.add_argument("--programs", type=int, default=820, help="materials (default %(default)s)")
     p.add_argument("--families", default="all", help="comma-separated (default %(default)s)")
     p.add_argument("--without", default="", help="families that are left out")
     p.add_argument("--size", type=int, default=96)
     p.add_argument("--batch", type=int, default=64)
     p.add_argument("--pieces", type=int, default=1, help="0: no pieces of other surfaces in the pictures")
     p.add_argument("--rate", type=float, default=2e-3)
+    p.add_argument("--muon", type=float, default=0.02, help="its learning rate; 0: AdamW alone (default %(default)s)")
     p.add_argument("--decay", type=float, default=0.05)
     p.add_argument("--cooldown", type=float, default=0.3)
+    p.add_argument("--start", metavar="FILE", help="weights to begin with, otherwise random ones")
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--stop-after", type=int, metavar="N", help="end after N steps; the same command goes on")
@@ -49,13 +57,16 @@ def arguments():
     for term in a.objective:
         if term not in TERMS:
             p.error("--objective: found %s, expected %s" % (term, ", ".join(TERMS)))
+    if a.batch < 2 * repeats(a) or a.batch % repeats(a):
+        p.error("--batch: found %d, expected a multiple of %d, %d or more" % (a.batch, repeats(a), 2 * repeats(a)))
     return a
 
 
 class Network(torch.nn.Module):
     def __init__(self, a):
         super().__init__()
-        self.weights, self.pieces = a.objective, a.pieces
+        self.weights, self.pieces, self.repeats = a.objective, a.pieces, repeats(a)
+        self.nearest = objectives.Nearest()
         self.trunk = Trunk()
         if self.weights.keys() & {"program", "local"}:
             self.program = objectives.Program(Trunk.channels, a.programs)
@@ -69,32 +80,39 @@ class Network(torch.nn.Module):
         draw = torch.Generator().manual_seed(step)
         other, share, terms = torch.arange(len(x)), torch.zeros_like(x[:, :1]), {}
         if self.pieces:
-            x, other, share = lay_pieces(x, step)
+            x, other, share = lay_pieces(x, step, self.repeats)
         seen = x
         if "masked" in self.weights:
             seen, hidden = objectives.Masked.hide(x, draw)
         device = self.trunk.conv1.weight.device
         seen, label, other, share = (t.to(device) for t in (seen, label, other, share))
         features = self.trunk(seen.contiguous(memory_format=torch.channels_last))
+        if "nearest" in self.weights:
+            terms["nearest"] = self.nearest(features, share, self.repeats)
         if hasattr(self, "program"):
             terms["program"], terms["local"] = self.program(features, label, other, share, draw)
         if hasattr(self, "instance"):
-            terms["instance"] = self.instance(features)
+            terms["instance"] = self.instance(features, label)
         if hasattr(self, "masked"):
             terms["masked"] = self.masked(features, x.to(device), hidden.to(device))
         return terms
 
 
-def optimiser(network, a):
-    matrices = [p for p in network.parameters() if p.ndim > 1]
-    vectors = [p for p in network.parameters() if p.ndim <= 1]
-    return torch.optim.AdamW([{"params": matrices, "weight_decay": a.decay}, {"params": vectors, "weight_decay": 0}],
-                             lr=a.rate, fused=True)
+def optimisers(network, a):
+    convolutions = [p for p in network.trunk.parameters() if p.ndim == 4]
+    matrices = [p for p in network.parameters() if p.ndim == 2]
+    vectors = [p for p in network.parameters() if p.ndim == 1]
+    others = [p for p in network.parameters() if p.ndim == 4 and all(p is not c for c in convolutions)]
+    adam = [{"params": matrices + others, "weight_decay": a.decay}, {"params": vectors, "weight_decay": 0}]
+    if a.muon:
+        return [torch.optim.AdamW(adam, lr=a.rate, fused=True), Muon(convolutions, a.muon, weight_decay=a.decay)]
+    adam[0]["params"] += convolutions
+    return [torch.optim.AdamW(adam, lr=a.rate, fused=True)]
 
 
-def rate(step, a):
-    warm, cool = 200, a.cooldown * a.steps
-    return a.rate * min(1, (step + 1) / warm, (a.steps - step) / max(cool, 1))
+def slope(step, a):
+    """What the learning rates are multiplied by."""
+    return min(1, (step + 1) / 200, (a.steps - step) / max(a.cooldown * a.steps, 1))
 
 
 def save(path, state):
@@ -120,7 +138,8 @@ def resume(a, network, optimise):
         if name == "checkpoint.pt" and state["step"] > state["steps"] * (1 - a.cooldown) and state["steps"] != a.steps:
             continue
         network.load_state_dict(state["network"])
-        optimise.load_state_dict(state["optimiser"])
+        for o, saved in zip(optimise, state["optimisers"]):
+            o.load_state_dict(saved)
         return state["step"]
     return 0
 
@@ -132,15 +151,17 @@ def main():
     os.makedirs(a.run, exist_ok=True)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     network = Network(a)
-    optimise = optimiser(network, a)
+    if a.start:
+        network.trunk.load_state_dict(load(a.start).state_dict())
+    optimise = optimisers(network, a)
     first = resume(a, network, optimise)
     network.to(device, memory_format=torch.channels_last)
-    for state in optimise.state.values():
+    for state in (state for o in optimise for state in o.state.values()):
         for k, v in state.items():
             state[k] = v.to(device) if v.ndim else v
     families = Surfaces().family_names if a.families == "all" else a.families.split(",")
     families = [f for f in families if f not in a.without.split(",")]
-    pictures = Pictures(a.batch, a.size, a.programs, 2 if "instance" in a.objective else 1, families, a.seed, 1)
+    pictures = Pictures(a.batch, a.size, a.programs, repeats(a), families, a.seed, 1)
 
     stop = []
     for s in (signal.SIGINT, signal.SIGTERM):
@@ -148,7 +169,7 @@ def main():
 
     def state(step):
         return {"identity": identity(a), "step": step, "steps": a.steps, "network": network.state_dict(),
-                "optimiser": optimise.state_dict()}
+                "optimisers": [o.state_dict() for o in optimise]}
 
     log = open(os.path.join(a.run, "log.csv"), "a", newline="")
     rows = csv.writer(log)
@@ -158,14 +179,16 @@ def main():
             break
         if step == round(a.steps * (1 - a.cooldown)):
             save(os.path.join(a.run, "stable.pt"), state(step))
-        for group in optimise.param_groups:
-            group["lr"] = rate(step, a)
+        for o in optimise:
+            for group in o.param_groups:
+                group["lr"] = group.setdefault("full", group["lr"]) * slope(step, a)
         with torch.autocast(device, torch.bfloat16):
             terms = network(x, label, step)
             loss = sum(a.objective[k] * v for k, v in terms.items() if k in a.objective)
-        optimise.zero_grad(set_to_none=True)
+        network.zero_grad(set_to_none=True)
         loss.backward()
-        optimise.step()
+        for o in optimise:
+            o.step()
         for k, v in terms.items():
             sums[k] = sums.get(k, 0) + v.item()
         count += 1

@@ -30,9 +30,10 @@ def lifted(trunk, rgb, device):
     return torch.cat(out)
 
 
-def scores(bank, tests):
-    """Largest distance of a picture's places to their nearest neighbours; every channel in units of its deviation."""
-    deviation = bank.flatten(0, 1).std(0) + 1e-6
+def scores(bank, tests, standard):
+    """Largest distance of a picture's places to their nearest neighbours; with `standard`, every channel in units of its
+    deviation."""
+    deviation = bank.flatten(0, 1).std(0) + 1e-6 if standard else 1
     bank = (bank.flatten(0, 1) / deviation).bfloat16()
     norm = bank.float().square().sum(1)
     result = []
@@ -49,20 +50,22 @@ def auroc(good, bad):
 
 
 def probe(trunk, size, device="cpu", nuisance=0.5):
-    """{family: AUROC}, {defect: AUROC}"""
+    """{family: AUROC}, {defect: AUROC}, and the mean AUROC over the families with plain distances."""
     surfaces = Surfaces(size=size, seed=90001, nuisance=nuisance)
     kinds = len(surfaces.defect_names)
-    by_family, by_defect = {}, {}
+    by_family, by_defect, plain = {}, {}, []
     defects = np.concatenate([np.full(GOOD + TEST, -1), np.repeat(np.arange(kinds), EACH)])
     for program in range(len(surfaces.families)):
         rgb, _ = surfaces.paint(np.full(len(defects), program), np.arange(len(defects)), defects)
         features = lifted(trunk, rgb, device)
-        s = scores(features[:GOOD], features[GOOD:])
+        s = scores(features[:GOOD], features[GOOD:], False)
+        plain.append(auroc(s[:TEST], s[TEST:]))
+        s = scores(features[:GOOD], features[GOOD:], True)
         good, bad = s[:TEST], s[TEST:].reshape(kinds, EACH)
         by_family[surfaces.family_of(program)] = auroc(good, bad.reshape(-1))
         for kind, name in enumerate(surfaces.defect_names):
             by_defect.setdefault(name, []).append(auroc(good, bad[kind]))
-    return by_family, {k: float(np.mean(v)) for k, v in by_defect.items()}
+    return by_family, {k: float(np.mean(v)) for k, v in by_defect.items()}, np.mean(plain)
 
 
 def main():
@@ -78,9 +81,9 @@ def main():
     for weights in a.weights:
         torch.manual_seed(0)
         trunk = (Trunk().eval() if weights == "random" else load(weights)).to(device, memory_format=torch.channels_last)
-        by_family, by_defect = probe(trunk, a.size, device)
-        print("%s: AUROC %.4f, held-out families %.4f; %s" %
-              (weights, np.mean(list(by_family.values())), np.mean([by_family[f] for f in a.without.split(",")]),
+        by_family, by_defect, plain = probe(trunk, a.size, device)
+        print("%s: AUROC %.4f, held-out families %.4f, plain distances %.4f; %s" %
+              (weights, np.mean(list(by_family.values())), np.mean([by_family[f] for f in a.without.split(",")]), plain,
                ", ".join("%s %.3f" % i for i in by_defect.items())), flush=True)
         if a.families:
             print("  " + ", ".join("%s %.3f" % i for i in by_family.items()))

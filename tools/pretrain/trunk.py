@@ -83,7 +83,8 @@ def write_safetensors(path, state, metadata):
     for name, tensor in sorted(state.items()):
         if name.endswith("num_batches_tracked"):
             continue
-        values = tensor.detach().float().numpy().astype(np.float16)
+        with np.errstate(over="ignore"):
+            values = tensor.detach().float().numpy().astype(np.float16)
         if not np.isfinite(values).all():
             raise ValueError("%s: found a value beyond fp16" % name)
         header[name] = {"dtype": "F16", "shape": list(values.shape), "data_offsets": [at, at + values.nbytes]}
