@@ -367,9 +367,9 @@ const Command command_protocol = {
     .description =
         "Trains by a recipe (a YAML file or the name of a shipped one) and evaluates on the test images, for every "
         "category, fold, number of masks, ablation, backbone and seed. Each run has a folder of its own under "
-        "DIR/runs; after "
-        "each, results.md, results.csv and results.json in DIR hold mean and standard deviation over the seeds, beside "
-        "the papers' figures where there are some for a recipe of that name.\n\n"
+        "DIR/runs; after each, results.md, results.csv and results.json in DIR hold mean and standard deviation over "
+        "the seeds, beside the papers' figures, of wide_resnet50_2, where there are some for a recipe of that name."
+        "\n\n"
         "Ctrl-C (SIGINT or SIGTERM) ends with exit status 1, and the same command continues: runs that are finished, "
         "of "
         "the same recipe, data set, backbone and program version, are not done again, and a run in progress goes on "

@@ -78,8 +78,7 @@ const Command command_weights = {
     .operands_most = 2,
     .description =
         "Training starts from a backbone, a network with trained weights. Those of builtin, the default, are part of "
-        "the "
-        "program; the others are ResNets trained on ImageNet, whose weights are files. 'list' shows what is known, "
+        "the program; the others are ResNets trained on ImageNet, whose weights are files. 'list' shows all with "
         "checksums, and the file that training would use: the first of that name, BACKBONE.pth or BACKBONE.safetensors "
         "in the folders that are searched, $BLEMISH_WEIGHTS, ~/.cache/blemish and the source tree's models/.\n\n"
         "'import' checks a PyTorch .pth or .safetensors file and copies it into the cache. 'fetch' downloads a known "

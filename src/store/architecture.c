@@ -10,11 +10,9 @@ typedef struct Architecture {
 } Architecture;
 
 /* He et al., "Deep residual learning" (2016), table 1; Zagoruyko & Komodakis, "Wide residual networks" (2016). */
-static const Architecture architectures[] =
-    {
-        {"wide_resnet50_2", true, {3, 4, 6}, 128}, {"resnet50", true, {3, 4, 6}, 64},
-        {"resnet34", false, {3, 4, 6}, 64},        {"resnet18", false, {2, 2, 2}, 64},
-        {"builtin", false, {2, 2, 2}, 64}, /* the weights that come with the library (models/builtin.md) */
+static const Architecture architectures[] = {
+    {"wide_resnet50_2", true, {3, 4, 6}, 128}, {"resnet50", true, {3, 4, 6}, 64}, {"resnet34", false, {3, 4, 6}, 64},
+    {"resnet18", false, {2, 2, 2}, 64},        {"builtin", false, {2, 2, 2}, 64},
 };
 enum { ARCHITECTURES = sizeof architectures / sizeof *architectures, TENSORS_MAX = 256 };
 
