@@ -28,7 +28,6 @@ def arguments():
     p.add_argument("--epochs", type=int, default=4, help="the first is not counted (default %(default)s)")
     p.add_argument("--rounds", type=int, default=3, help="turns of each (default %(default)s)")
     p.add_argument("--threads", type=int, default=2)
-    p.add_argument("--weights", default=os.path.join(ROOT, "models/texture-resnet18-v0.safetensors"), metavar="FILE")
     p.add_argument("--command", default=os.path.join(ROOT, "build/release/blemish"), metavar="FILE")
     p.add_argument("--cache", default=os.path.join(HERE, ".cache"), metavar="DIR")
     p.add_argument("--docs", action="store_true", help="write the table into docs/performance.md")
@@ -56,9 +55,9 @@ def train(a, mb, evict):
         a.command, "synth", out, "--size", "256", "--train-good", str(a.images), "--train-defect", "0", "--test-good",
         "0", "--test-defect", "0", "--quiet"))
     out = os.path.join(a.cache, "cache.blemish")
-    child = subprocess.Popen([a.command, "train", "--data", data, "--out", out, "--backbone", "resnet18", "--weights",
-                              a.weights, "--size", "256", "--batch", "16", "--epochs", str(a.epochs), "--threads",
-                              str(a.threads), "--cache-mb", str(mb), "--no-eval", "--quiet"], stdout=subprocess.DEVNULL)
+    child = subprocess.Popen([a.command, "train", "--data", data, "--out", out, "--size", "256", "--batch", "16",
+                              "--epochs", str(a.epochs), "--threads", str(a.threads), "--cache-mb", str(mb), "--no-eval",
+                              "--quiet"], stdout=subprocess.DEVNULL)
     libc = ctypes.CDLL(None, use_errno=True)
     pidfd, read = libc.syscall(PIDFD_OPEN, child.pid, 0), 0
     # Its figures can be read as long as it has not been waited for.

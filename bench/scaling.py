@@ -30,8 +30,6 @@ def arguments():
     p.add_argument("--images", default="32,64,128,256", metavar="LIST", help="training images")
     p.add_argument("--masks", default="1,8,16,32", metavar="LIST", help="masks kept of 32 defective training images")
     p.add_argument("--train-size", type=int, default=256, help="side of the training images (default %(default)s)")
-    p.add_argument("--weights", default=os.path.join(ROOT, "models/texture-resnet18-v0.safetensors"), metavar="FILE",
-                   help="resnet18 weights that are trained on")
     p.add_argument("--command", default=os.path.join(ROOT, "build/release/blemish"), metavar="FILE")
     p.add_argument("--no-training", action="store_true")
     p.add_argument("--docs", action="store_true", help="write the tables into docs/performance.md, the plots to "
@@ -96,8 +94,8 @@ def train_seconds(a, data, *more):
     """Seconds of the features, and of an epoch: the second of two."""
     with tempfile.TemporaryDirectory() as folder:
         out = os.path.join(folder, "m.blemish")
-        run(a.command, "train", "--data", data, "--out", out, "--backbone", "resnet18", "--weights", a.weights, "--size",
-            str(a.train_size), "--epochs", "2", "--threads", str(a.threads[-1]), "--no-eval", "--quiet", *more)
+        run(a.command, "train", "--data", data, "--out", out, "--size", str(a.train_size), "--epochs", "2", "--threads",
+            str(a.threads[-1]), "--no-eval", "--quiet", *more)
         with open(out + ".csv") as f: return float(list(csv.DictReader(f))[-1]["seconds"])
 
 
@@ -137,7 +135,7 @@ def main():
     documents.put(a.docs, "scaling-threads", tabulate(threads, "threads", "core-ms"))
     if a.no_training: return
     by_images, by_masks = training(a)
-    plot(os.path.join(images, "scaling-training.svg"), "Training time an epoch (resnet18, %d²)" % a.train_size,
+    plot(os.path.join(images, "scaling-training.svg"), "Training time an epoch (builtin, %d²)" % a.train_size,
          "good images, or masks of 32 defects", "seconds an epoch", {"images": by_images, "masks": by_masks})
     documents.put(a.docs, "scaling-training",
                   table(["good images", "s an epoch", "ms an image"],

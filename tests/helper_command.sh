@@ -1,8 +1,7 @@
 # What scripts that test the command share: `. helper_command.sh BUILD_FOLDER SOURCE_FOLDER` goes into a folder of its
-# own, which is removed at the end, and sets build, source, blemish, weights and work.
+# own, which is removed at the end, and sets build, source, blemish and work.
 build=$(cd "$1" && pwd) source=$(cd "$2" && pwd)
 blemish=$build/blemish
-weights=$source/models/texture-resnet18-v0.safetensors
 work=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; chmod -R u+w "$work"; rm -rf "$work"' EXIT
 cd "$work"

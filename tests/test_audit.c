@@ -8,8 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define WEIGHTS TEST_DIR "/../models/texture-resnet18-v0.safetensors"
-
 enum { GOOD = 9, DEFECTS = 7, IMAGES = GOOD + DEFECTS, FOLDS = 3 };
 
 static char folder[PATH_SIZE];
@@ -99,8 +97,6 @@ static BlemishAuditSettings settings_new(void) {
     BlemishAuditSettings s;
     blemish_audit_defaults(&s);
     s.folds = FOLDS;
-    s.train.backbone = "resnet18";
-    s.train.weights = WEIGHTS;
     s.train.threads = 1;
     return s;
 }
@@ -385,6 +381,7 @@ static void what_cannot_be_audited_is_named(void **state) {
     s.train.backbone = NULL;
     refuse(d, r, &s, BLEMISH_ERROR_ARGUMENT, "backbone: found a null pointer");
     s = settings_new();
+    s.train.backbone = "resnet18";
     s.train.weights = "/nonexistent/w.pth";
     refuse(d, r, &s, BLEMISH_ERROR_IO, "/nonexistent/w.pth");
     s = settings_new();

@@ -6,7 +6,7 @@ set -euo pipefail
 
 tiny=(--set size=64 --set hidden=64 --set batch=8 --set epochs=2 --threads 1 --quiet)
 "$blemish" synth data --size 64 --train-good 6 --train-defect 4 --test-good 2 --test-defect 2 --quiet
-"$blemish" train --data data --out m.blemish --backbone resnet18 --weights "$weights" "${tiny[@]}" --no-eval >out
+"$blemish" train --data data --out m.blemish "${tiny[@]}" --no-eval >out
 
 echo "refusals"
 refuse 2 "out DIR is required" audit --data data

@@ -5,7 +5,7 @@ set -euo pipefail
 . "$(dirname "$0")/helper_command.sh" "$1" "$2"
 
 "$blemish" synth data --size 64 --train-good 6 --train-defect 4 --test-good 9 --test-defect 4 --quiet
-"$blemish" train --data data --out m.blemish --backbone resnet18 --weights "$weights" --set size=64 --set hidden=64 \
+"$blemish" train --data data --out m.blemish --set size=64 --set hidden=64 \
     --set batch=8 --set epochs=1 --threads 1 --quiet --no-eval >out
 cp m.blemish before
 

@@ -188,7 +188,7 @@ if grep -qE "avx512_bf16|amx_bf16" /proc/cpuinfo 2>/dev/null; then
     grep -q "threads, bf16$" out || fail "bench --precision bf16: $(cat out)"
 fi
 
-recipe=(--data data --backbone resnet18 --weights "$weights" --size 64 --batch 4 --set hidden=64 --threads 1)
+recipe=(--data data --size 64 --batch 4 --set hidden=64 --threads 1)
 echo "train"
 expect 0 train "${recipe[@]}" --epochs 3 --out m.blemish
 grep -q "I-AUROC" out && grep -q "^model: m.blemish$" out || fail "train: $(cat out)"
@@ -209,7 +209,7 @@ lines = [line.split(maxsplit=1) for line in open("info.text")]
 text = {line[0]: line[1].strip() for line in lines if len(line) == 2}
 header = json.load(open("info.json"))["header"]
 plain = {k: v for k, v in header.items() if not isinstance(v, dict) and v is not None}
-assert len(plain) == 22 and ["metrics"] in lines and ["recipe"] in lines
+assert len(plain) == 23 and ["metrics"] in lines and ["recipe"] in lines
 for k, v in plain.items():
     assert text[k] == (v if isinstance(v, str) else json.dumps(v)), (k, v, text[k])
 P
@@ -224,7 +224,7 @@ cp out info.json
 json info.json 'v["regime"] == "unsupervised" and v["map_height"] == 8 and v["header"]["recipe"]["train"]["epochs"] == 2 and
     v["header"]["recipe"]["model"]["hidden"] == 64 and v["header"]["recipe"]["model"]["upscale"] == 0'
 python3 -c 'import json; json.dump(json.load(open("info.json"))["header"]["recipe"], open("as-trained.yaml", "w"))'
-expect 0 train --data data --backbone resnet18 --weights "$weights" --threads 1 --recipe as-trained.yaml --out again.blemish
+expect 0 train --data data --threads 1 --recipe as-trained.yaml --out again.blemish
 "$blemish" info again.blemish --json | sed 's/again.blemish/r.blemish/' | diff info.json - || fail "the recipe in the model file gives another model"
 rm r.blemish again.blemish
 expect 0 info m.blemish

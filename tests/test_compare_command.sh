@@ -14,7 +14,7 @@ refuse_silently() {
 echo "two reports of two models"
 "$blemish" synth data --size 64 --train-good 6 --train-defect 6 --test-good 14 --test-defect 12 --quiet
 for seed in 1 2; do
-    "$blemish" train --data data --out $seed.blemish --backbone resnet18 --weights "$weights" --set size=64 \
+    "$blemish" train --data data --out $seed.blemish --set size=64 \
         --set hidden=64 --set batch=6 --set epochs=$seed --set seed=$seed --threads 1 --quiet --no-eval >/dev/null
     "$blemish" eval $seed.blemish --data data --report r$seed --report-images 0 --threads 1 --quiet >/dev/null
 done

@@ -63,6 +63,24 @@ code=0 && ./score missing.blemish picture.png 2>error || code=$?
 code=0 && ./score model.blemish model.blemish 2>error || code=$?
 [ $code = 1 ] && [ "$(wc -l <error)" = 1 ] || fail "a model for an image: $code: $(cat error)"
 
+# The built-in backbone needs no file beside the library, and is a program's default.
+cat >builtin.c <<'C'
+#include <blemish/blemish.h>
+#include <stdio.h>
+int main(void) {
+    BlemishTrainSettings settings;
+    BlemishModel *model;
+    blemish_train_defaults(&settings);
+    if (blemish_model_untrained(&model, settings.backbone, NULL, 64, 64)) return 1;
+    puts(blemish_model_info(model).backbone);
+    blemish_model_close(model);
+    return 0;
+}
+C
+compile builtin
+[ "$(HOME=$work ./builtin)" = builtin ] || fail "the built-in backbone"
+[ -z "$(find usr -name '*.safetensors')" ] || fail "weights are installed beside the library"
+
 # The build has the library's sources in hand; a moved installation has not.
 mv usr moved
 [ "$(moved/bin/blemish --version)" = "blemish $(PKG_CONFIG_PATH=${PKG_CONFIG_PATH/#usr/moved} pkg-config --modversion blemish)" ] ||

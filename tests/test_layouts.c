@@ -282,8 +282,6 @@ static void train_and_evaluate(const Fixture *f, const BlemishDatasetSettings *d
         assert_ok(blemish_recipe_set(r, set[i][0], set[i][1]), blemish_recipe_error(r));
     BlemishTrainSettings settings;
     blemish_train_defaults(&settings);
-    settings.backbone = "resnet18";
-    settings.weights = BLEMISH_SOURCE_DIR "/models/texture-resnet18-v0.safetensors";
     settings.threads = 1;
     assert_ok(blemish_train(&m, d, r, &settings), blemish_model_error(m));
     assert_string_equal(blemish_model_info(m).regime, regime);
@@ -351,8 +349,6 @@ static void train_in_vain(const BlemishDataset *d, const char *path) {
     BlemishModel *m;
     BlemishTrainSettings settings;
     blemish_train_defaults(&settings);
-    settings.backbone = "resnet18";
-    settings.weights = BLEMISH_SOURCE_DIR "/models/texture-resnet18-v0.safetensors";
     settings.threads = 1;
     assert_ok(blemish_recipe_new(&r), "");
     assert_ok(blemish_recipe_set(r, "size", "32"), blemish_recipe_error(r));

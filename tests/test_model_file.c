@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define WEIGHTS_SHA256 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
 static char folder[PATH_SIZE];
 
 static int open_folder(void **state) {
@@ -43,6 +45,7 @@ static void special_model(Model *m) {
     for (size_t i = 0; i < 88 * 232; i++) m->roi[i] = random_below(&r, 3) > 0;
     snprintf(m->regime, sizeof m->regime, "supervised");
     memset(m->fingerprint, 'a', 64);
+    snprintf(m->weights_sha256, sizeof m->weights_sha256, WEIGHTS_SHA256);
     m->recipe_json = text_copy("{\"epochs\":5}", &e);
     m->metrics_json = text_copy("{\"i_auroc\":0.98}", &e);
     assert_ok(model_header(m, &e), e.text);
@@ -89,6 +92,7 @@ static void everything_survives_the_file(void **state) {
     assert_memory_equal(a.roi, b.roi, 88 * 232);
     assert_string_equal(b.regime, "supervised");
     assert_string_equal(b.fingerprint, a.fingerprint);
+    assert_string_equal(b.weights_sha256, WEIGHTS_SHA256);
     assert_string_equal(b.recipe_json, a.recipe_json);
     assert_string_equal(b.metrics_json, a.metrics_json);
 
@@ -137,9 +141,11 @@ static void header_is_one_json_object(void **state) {
 /* ---- files that are wrong in one place ------------------------------------------------------------------- */
 
 static const char *const keys[] = {
-    "format", "format_version", "program_version", "backbone",       "variant",   "regime",          "height",
-    "width",  "hidden",         "align_corners",   "feature_scale",  "threshold", "pixel_threshold", "data_fingerprint",
-    "recipe", "metrics",        "upscale",         "classification", "min_area",  "border",          "roi"};
+    "format",        "format_version", "program_version", "backbone",         "variant",
+    "regime",        "height",         "width",           "hidden",           "align_corners",
+    "feature_scale", "threshold",      "pixel_threshold", "data_fingerprint", "recipe",
+    "metrics",       "upscale",        "classification",  "min_area",         "border",
+    "roi",           "weights_sha256"};
 enum { KEYS = sizeof keys / sizeof keys[0] };
 
 /* The good file with one key's value replaced (NULL: left out), and one tensor replaced (tensor's name, or left out
@@ -216,6 +222,7 @@ static void every_field_is_checked(void **state) {
         {"threshold", "0,5", "threshold: found '0,5'"},
         {"pixel_threshold", "-0.1", "pixel_threshold: found '-0.1'"},
         {"data_fingerprint", "abc", "data_fingerprint: found 'abc', expected 64 hexadecimal digits or nothing"},
+        {"weights_sha256", "abc", "weights_sha256: found 'abc', expected 64 hexadecimal digits or nothing"},
         {"upscale", "0", "upscale: found '0', expected one of false, true"},
         {"upscale", "", "upscale: found '', expected one of false, true"},
         {"classification", "no", "classification: found 'no', expected one of false, true"},
@@ -247,8 +254,8 @@ static void every_field_is_checked(void **state) {
         const bool upscale = strcmp(keys[i], "upscale") == 0, classification = strcmp(keys[i], "classification") == 0;
         /* An untrained model has neither of the two, and older files have no switches, which were on, and no rules. */
         const bool area = strcmp(keys[i], "min_area") == 0, border = strcmp(keys[i], "border") == 0;
-        const bool roi = strcmp(keys[i], "roi") == 0;
-        if (upscale || classification || area || border || roi || strcmp(keys[i], "recipe") == 0 ||
+        const bool roi = strcmp(keys[i], "roi") == 0, weights = strcmp(keys[i], "weights_sha256") == 0;
+        if (upscale || classification || area || border || roi || weights || strcmp(keys[i], "recipe") == 0 ||
             strcmp(keys[i], "metrics") == 0) {
             Model m;
             Error e = {0};
@@ -257,6 +264,7 @@ static void every_field_is_checked(void **state) {
             assert_true(m.heads.map_score != classification);
             assert_true(m.min_area == (area ? 0 : 12) && m.border == (border ? 0 : 7));
             assert_true((m.roi == NULL) == roi);
+            assert_string_equal(m.weights_sha256, weights ? "" : WEIGHTS_SHA256);
             model_close(&m);
             continue;
         }

@@ -26,8 +26,14 @@ refuse 2 "--layout: found 'visual', expected auto|mvtec" protocol mvtec --data d
 refuse 1 "nowhere: " protocol mvtec --data nowhere --out o
 "$blemish" synth one --quiet --size 64 --train-good 2 --train-defect 1 --test-good 1 --test-defect 1
 refuse 1 "nothing: " protocol mvtec --data one --out o --categories nothing
-refuse 1 "none.pth: No such file or directory" protocol mvtec --data one --out o --weights none.pth
-HOME=$work BLEMISH_WEIGHTS=$work refuse 1 "wide_resnet50_2: found no weights in $work" protocol mvtec --data one --out o
+refuse 1 "none.pth: No such file or directory" protocol mvtec --data one --out o --backbone resnet18 --weights none.pth
+export HOME=$work BLEMISH_WEIGHTS=$work/weights
+refuse 1 "wide_resnet50_2: found no weights in $work" protocol mvtec --data one --out o --backbones builtin,wide_resnet50_2
+refuse 2 "--backbones: backbone: found 'vgg', expected one of .*builtin" protocol mvtec --data one --out o --backbones vgg
+refuse 2 "--backbones: found builtin twice" protocol mvtec --data one --out o --backbones builtin,resnet18,builtin
+refuse 2 "--backbones: found ''" protocol mvtec --data one --out o --backbones ''
+refuse 2 "--weights: found a file for 2 backbones" protocol mvtec --data one --out o --backbones resnet18,resnet34 --weights mvtec.yaml
+refuse 2 "--weights: builtin has weights of its own" protocol mvtec --data one --out o --weights mvtec.yaml
 rm -r one
 [ ! -e o ] || fail "a refused command line made the output folder"
 
@@ -38,7 +44,7 @@ done
 mkdir sets/notes # no data set
 # The published rows belong to recipes of this name.
 printf 'train:\n  regime: supervised\n  batch: 4\nmodel:\n  size: 64\n  hidden: 64\n' >mvtec.yaml
-common=(--data sets --backbone resnet18 --weights "$weights" --threads 1 --set epochs=3)
+common=(--data sets --threads 1 --set epochs=3)
 case=(mvtec.yaml "${common[@]}" --seeds 2 --mask-ratios 0,1 --ablations no-classification)
 
 echo "a whole protocol"
@@ -70,7 +76,8 @@ for name, seeds in values.items():
     row = ours[name]
     assert row["seeds"] == len(seeds) == 2
     in_csv = [r for r in table if (r["category"], r["masks"], r["recipe"], r["source"]) == (*name, "blemish")]
-    in_md = [l for l in lines if tuple(l[:3]) == name]
+    in_md = [l for l in lines if tuple(l[:4]) == (*name, "builtin")]
+    assert row["backbone"] == in_csv[0]["backbone"] == "builtin"
     assert len(in_csv) == len(in_md) == 1, name
     for k, key in enumerate(keys):
         figures = [statistics.fmean(v[k] for v in folds) for folds in seeds.values()]
@@ -80,13 +87,14 @@ for name, seeds in values.items():
         assert math.isclose(row[key]["std"], std, abs_tol=1e-14), (name, key, row[key], std)
         assert math.isclose(float(in_csv[0][key + "_mean"]), mean, abs_tol=1e-9)
         assert math.isclose(float(in_csv[0][key + "_std"]), std, abs_tol=1e-9)
-        shown = [float(x) / 100 for x in in_md[0][4 + k].split("±")]
+        shown = [float(x) / 100 for x in in_md[0][5 + k].split("±")]
         assert abs(shown[0] - mean) <= 0.000501 and abs(shown[1] - std) <= 0.000501, (name, in_md)
 # The papers' figures stand beside the base recipe with all masks, and are called published.
 published = [r for r in rows if r["source"] != "blemish"]
 assert all(r["source"].startswith("published") and r["masks"] == "all" and r["recipe"] == "base" for r in published)
 assert [(r["category"], round(100 * r["i_auroc"]["mean"], 6), r["i_auroc"]["std"]) for r in published] == [
     ("bottle", 100.0, None), ("cable", 98.1, None), ("mean", 98.4, None), ("mean", 98.3, None)], published
+assert all(r["backbone"] == "wide_resnet50_2" for r in published)
 assert published[3]["aupro"]["mean"] is None and len(table) == len(rows) == len(lines) - 1 == 16
 # Without a classification head the score is the map's maximum.
 for (category, masks, recipe), row in ours.items():
@@ -103,7 +111,7 @@ touch -d '2001-01-01' whole/runs/*/metrics.json
 expect 0 protocol "${case[@]}" --out whole
 [ -z "$(find whole/runs -name metrics.json -newermt 2002-01-01)" ] || fail "a finished run was done again"
 python3 check.py whole || fail "the tables of finished runs"
-echo '{"identity": {}, "metrics"' >"whole/runs/bottle-all-base-fold0-seed1/metrics.json" # a file that was damaged
+echo '{"identity": {}, "metrics"' >"whole/runs/bottle-all-base-builtin-fold0-seed1/metrics.json" # a file that was damaged
 expect 0 protocol "${case[@]}" --out whole
 [ "$(find whole/runs -name metrics.json -newermt 2002-01-01 | wc -l)" = 1 ] || fail "not the damaged run alone was done"
 python3 check.py whole || fail "the tables after a repair"
@@ -137,18 +145,35 @@ cmp first.csv one/results.csv || fail "the first recipe's results are not made a
 # An interrupted run of another recipe is not continued either.
 "$blemish" protocol "${one[@]}" --out other --set epochs=2000 >out 2>err &
 for ((i = 0; i < 6000; i++)); do
-    if [ -e other/runs/bottle-all-base-fold0-seed0/losses.csv ] && [ "$(wc -l <other/runs/bottle-all-base-fold0-seed0/losses.csv)" -gt 3 ]; then break; fi
+    if [ -e other/runs/bottle-all-base-builtin-fold0-seed0/losses.csv ] && [ "$(wc -l <other/runs/bottle-all-base-builtin-fold0-seed0/losses.csv)" -gt 3 ]; then break; fi
     sleep 0.02
 done
 kill -TERM $! || fail "the long run ended: $(cat err)"
 code=0 && wait $! || code=$?
-[ $code = 1 ] && [ -s other/runs/bottle-all-base-fold0-seed0/checkpoint ] || fail "$code: $(cat err)"
+[ $code = 1 ] && [ -s other/runs/bottle-all-base-builtin-fold0-seed0/checkpoint ] || fail "$code: $(cat err)"
 expect 0 protocol "${one[@]}" --out other
 cmp first.csv other/results.csv || fail "an interrupted run of another recipe left something"
 
+echo "backbones side by side"
+mkdir weights
+cp "$source/models/builtin.safetensors" weights/resnet18.safetensors
+expect 0 protocol "${one[@]}" --backbones builtin,resnet18 --set epochs=1 --out sides
+[ "$(cut -d, -f1-4 sides/results.csv | xargs)" = "category,masks,recipe,backbone bottle,all,base,builtin bottle,all,base,resnet18 \
+bottle,all,base,wide_resnet50_2" ] || fail "the rows: $(cat sides/results.csv)"
+# The two are the same network by two names.
+[ "$(sed -n 2p sides/results.csv | cut -d, -f6-)" = "$(sed -n 3p sides/results.csv | cut -d, -f6-)" ] || fail "$(cat sides/results.csv)"
+touch -d '2001-01-01' sides/runs/*/metrics.json
+expect 0 protocol "${one[@]}" --backbones builtin,resnet18 --set epochs=1 --out sides
+[ -z "$(find sides/runs -name metrics.json -newermt 2002-01-01)" ] || fail "a finished run was done again"
+# Another build's builtin is another backbone.
+sed -i '/"weights"/s/: "[0-9a-f]\{8\}/: "00000000/' sides/runs/bottle-all-base-builtin-fold0-seed0/metrics.json
+expect 0 protocol "${one[@]}" --backbones builtin,resnet18 --set epochs=1 --out sides
+[ "$(find sides/runs -name metrics.json -newermt 2002-01-01)" = sides/runs/bottle-all-base-builtin-fold0-seed0/metrics.json ] ||
+    fail "not builtin alone was done again"
+
 echo "one set without categories"
 expect 0 protocol mvtec.yaml "${common[@]}" --data sets/cable --seeds 1 --out single
-grep -q '^| cable | all | base | 1 | [0-9.]* |' single/results.md || fail "$(cat single/results.md)"
+grep -q '^| cable | all | base | builtin | 1 | [0-9.]* |' single/results.md || fail "$(cat single/results.md)"
 [ "$(grep -c '^| ' single/results.md)" = 2 ] || fail "a mean of one: $(cat single/results.md)"
 
 echo "folds and mask counts as published"
@@ -199,9 +224,9 @@ for masks in (0, 2):
     dump((pairs, [(20000 + i, True) for i in range(8)]), f"ksdd2/split_weakly_{masks}.pyb")
 P
 expect 0 protocol mvtec.yaml "${common[@]}" --data sodf --set epochs=1 --seeds 1 --folds 0,1,2 --mask-ratios 0,1 --out sodf.out
-[ "$(finished sodf.out)" = 6 ] && grep -q '^| sodf | 0 % | base | 1 | [0-9]' sodf.out/results.md || fail "$(cat sodf.out/results.md)"
+[ "$(finished sodf.out)" = 6 ] && grep -q '^| sodf | 0 % | base | builtin | 1 | [0-9]' sodf.out/results.md || fail "$(cat sodf.out/results.md)"
 expect 0 protocol mvtec.yaml "${common[@]}" --data ksdd2 --set epochs=1 --seeds 1 --mask-counts 0,2 --out ksdd2.out
-[ "$(finished ksdd2.out)" = 2 ] && grep -q '^| ksdd2 | 2 | base | 1 | [0-9]' ksdd2.out/results.md || fail "$(cat ksdd2.out/results.md)"
+[ "$(finished ksdd2.out)" = 2 ] && grep -q '^| ksdd2 | 2 | base | builtin | 1 | [0-9]' ksdd2.out/results.md || fail "$(cat ksdd2.out/results.md)"
 echo torn >sodf/sensum_splits/capsule/1/test/pos.pckl
 expect 1 protocol mvtec.yaml "${common[@]}" --data sodf --set epochs=1 --seeds 1 --folds 0,1,2 --mask-ratios 1 --out torn.out --quiet
 grep -q "sensum_splits/capsule/1/test/pos.pckl: pickle: " err || fail "$(cat err)"
@@ -211,7 +236,7 @@ cp -r sets broken
 for image in broken/bottle/train/good/*.png; do echo "no image" >"$image"; done
 expect 1 protocol mvtec.yaml "${common[@]}" --data broken --seeds 1 --out broken.out --quiet
 grep -q "bottle/train/good/.*png" err && grep -q "1 of 2 runs failed; the same command tries them again" err || fail "$(cat err)"
-grep -q '^| bottle | all | base | 0 | - |' broken.out/results.md && grep -q '^| cable | all | base | 1 | [0-9]' broken.out/results.md ||
+grep -q '^| bottle | all | base | builtin | 0 | - |' broken.out/results.md && grep -q '^| cable | all | base | builtin | 1 | [0-9]' broken.out/results.md ||
     fail "$(cat broken.out/results.md)"
 echo x >file
 refuse 1 "file/runs: Not a directory" protocol mvtec.yaml "${common[@]}" --out file --quiet

@@ -6,7 +6,7 @@ set -euo pipefail
 . "$(dirname "$0")/helper_command.sh" "$1" "$2"
 
 "$blemish" synth data --size 64 --train-good 6 --train-defect 0 --test-good 6 --test-defect 5 --quiet
-"$blemish" train --data data --out m.blemish --backbone resnet18 --weights "$weights" --set size=64 --set hidden=64 \
+"$blemish" train --data data --out m.blemish --set size=64 --set hidden=64 \
     --set batch=6 --set epochs=1 --threads 1 --quiet --no-eval >/dev/null
 
 echo "the files of a whole evaluation"

@@ -12,8 +12,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 "$blemish" synth data --size 64 --train-good 6 --train-defect 4 --test-good 9 --test-defect 8 --quiet
-"$blemish" train --data data --out m.blemish --backbone resnet18 --set size=64 --set hidden=64 --set batch=6 \
-    --weights "$source/models/texture-resnet18-v0.safetensors" --set epochs=1 --threads 1 --quiet --no-eval >out
+"$blemish" train --data data --out m.blemish --set size=64 --set hidden=64 --set batch=6 \
+    --set epochs=1 --threads 1 --quiet --no-eval >out
 "$blemish" eval m.blemish --data data --report all --quiet >out
 "$blemish" eval m.blemish --data data --report few --report-images 7 --quiet >out
 python3 "$source/tests/report_browser.py" all

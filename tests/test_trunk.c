@@ -152,6 +152,60 @@ static void bad_weights_are_refused_by_name(void **state) {
     expect_refusal("layer2.1.bn2.running_mean", 0, true, "");
 }
 
+/* The checkpoint in random 16-bit numbers, subnormal ones and zeros among them, and in *same the floats they stand for.
+ */
+static Memory *checkpoint_of_halves(TensorType type, Memory **same) {
+    Memory *m = checkpoint(), *plain = *same = checkpoint();
+    Random r = random_new(type, 0);
+    for (size_t i = 0; i < m->file.count; i++) {
+        Tensor *t = &m->tensors[i];
+        const bool variance = strstr(t->name, "running_var") != NULL;
+        uint16_t *halves = (uint16_t *)(uintptr_t)t->data; /* the floats' memory is large enough */
+        float *floats = (float *)(uintptr_t)plain->tensors[i].data;
+        t->type = type;
+        for (size_t k = 0; k < t->count; k++) {
+            const uint32_t bits = random_u32(&r), fraction = bits >> 8, sign = variance ? 0 : bits & 1;
+            if (type == TENSOR_F16) {
+                const int exponent = (int)(bits >> 1 & 15); /* below 2, so that nothing overflows */
+                halves[k] = (uint16_t)(sign << 15 | (uint32_t)exponent << 10 | (fraction & 1023));
+                floats[k] = ldexpf((float)(fraction & 1023) + (exponent ? 1024 : 0), (exponent ? exponent : 1) - 25);
+            } else {
+                const int exponent = (int)(bits >> 1 & 63) + 64; /* 2^-63 to 1 */
+                halves[k] = (uint16_t)(sign << 15 | (uint32_t)exponent << 7 | (fraction & 127));
+                floats[k] = ldexpf(128 + (float)(fraction & 127), exponent - 134);
+            }
+            if (sign) floats[k] = -floats[k];
+        }
+    }
+    return m;
+}
+
+static void halves_load_as_the_floats_they_stand_for(void **state) {
+    (void)state;
+    static const struct {
+        TensorType type;
+        uint16_t bits[3]; /* infinity, -infinity, a NaN */
+    } types[] = {{TENSOR_F16, {0x7c00, 0xfc00, 0x7e01}}, {TENSOR_BF16, {0x7f80, 0xff80, 0x7fc1}}};
+    for (size_t i = 0; i < 2; i++) {
+        Memory *same, *m = checkpoint_of_halves(types[i].type, &same);
+        Trunk trunk, expected;
+        Error e = {0};
+        if (trunk_load(&trunk, "resnet18", &m->file, &e)) fail_msg("%s", e.text);
+        if (trunk_load(&expected, "resnet18", &same->file, &e)) fail_msg("%s", e.text);
+        assert_same_trunk(&trunk, &expected);
+        trunk_close(&trunk);
+        trunk_close(&expected);
+        const Tensor *t = tensor_file_find(&m->file, "layer2.0.conv1.weight");
+        for (size_t k = 0; k < 3; k++) {
+            ((uint16_t *)(uintptr_t)t->data)[t->count - 1] = types[i].bits[k];
+            assert_int_equal(trunk_load(&trunk, "resnet18", &m->file, &e), BLEMISH_ERROR_FORMAT);
+            assert_non_null(strstr(e.text, "layer2.0.conv1.weight: found a value that is not finite at 73727"));
+        }
+        memory_free(m);
+        memory_free(same);
+    }
+}
+
 static void an_unknown_backbone_is_named_with_the_known_ones(void **state) {
     (void)state;
     Trunk trunk;
@@ -167,6 +221,7 @@ int main(void) {
         cmocka_unit_test(a_checkpoint_loads_like_fill_values),
         cmocka_unit_test(folded_weights_come_back),
         cmocka_unit_test(bad_weights_are_refused_by_name),
+        cmocka_unit_test(halves_load_as_the_floats_they_stand_for),
         cmocka_unit_test(an_unknown_backbone_is_named_with_the_known_ones),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -64,7 +64,7 @@ static void known_files_are_listed(void **state) {
     (void)state;
     BlemishWeights w;
     size_t i = 0;
-    for (; weights_known(i, &w); i++) {
+    for (; weights_known(i, &w) && w.url[0]; i++) {
         char expected[200];
         snprintf(expected, sizeof expected, "%s-%s.pth", w.backbone, w.sha256_prefix);
         assert_string_equal(w.name, expected);
@@ -74,7 +74,10 @@ static void known_files_are_listed(void **state) {
         assert_string_equal(w.backbone, trunk_name(i));
     }
     assert_int_equal(i, 4);
-    assert_null(trunk_name(i));
+    assert_string_equal(w.backbone, "builtin");
+    assert_string_equal(trunk_name(i), "builtin");
+    assert_false(weights_known(i + 1, &w));
+    assert_null(trunk_name(i + 1));
 }
 
 static void folders_follow_the_environment(void **state) {
@@ -115,6 +118,7 @@ static void imports_are_checked_copied_and_found(void **state) {
     assert_non_null(strstr(e.text, "resnet18: found no weights in "));
     assert_non_null(strstr(e.text, own));
     assert_non_null(strstr(e.text, "expected resnet18-f37072fd.pth, resnet18.pth or resnet18.safetensors"));
+    assert_non_null(strstr(e.text, "; blemish weights fetch resnet18 downloads them"));
     assert_int_equal(weights_find("resnet101", path, sizeof path, &e), BLEMISH_ERROR_ARGUMENT);
 
     e = (Error){0};

@@ -72,7 +72,7 @@ typedef struct BlemishModel BlemishModel;
 
 /* What a model file says of itself. Strings belong to the model. */
 typedef struct BlemishModelInfo {
-    const char *backbone;         /* "wide_resnet50_2", "resnet50", "resnet34", "resnet18" */
+    const char *backbone;         /* "builtin", "wide_resnet50_2", "resnet50", "resnet34", "resnet18" */
     const char *variant;          /* "jims" or "icpr" */
     const char *regime;           /* "unsupervised" or "supervised"; "none" before training */
     size_t height, width;         /* network input, pixels */
@@ -95,8 +95,8 @@ typedef struct BlemishModelInfo {
  * place, these fail with BLEMISH_ERROR_IO. */
 BLEMISH_API BlemishStatus blemish_model_open(BlemishModel **out, const char *path);
 /* A model with untrained heads for an input of height x width (32 or more each). weights is a torchvision .pth, a
- * .safetensors file or NULL; with NULL every parameter, the backbone's too, has its test value (a function of its
- * name alone), which is what benchmarks run on. */
+ * .safetensors file or NULL; with NULL "builtin" has its own weights, and of other backbones every parameter, the
+ * heads' too, has its test value (a function of its name alone), which is what benchmarks run on. */
 BLEMISH_API BlemishStatus blemish_model_untrained(BlemishModel **out, const char *backbone, const char *weights,
                                                   size_t height, size_t width);
 /* Writes the model file: to a temporary name, fsync, rename. */
@@ -375,8 +375,8 @@ BLEMISH_API const char *blemish_recipe_error(const BlemishRecipe *recipe);
 BLEMISH_API void blemish_recipe_close(BlemishRecipe *recipe);
 
 typedef struct BlemishTrainSettings {
-    const char *backbone;       /* default "wide_resnet50_2" */
-    const char *weights;        /* a backbone file; default NULL: the known file found by blemish_weights_find */
+    const char *backbone;       /* default "builtin"; the paper's is "wide_resnet50_2" */
+    const char *weights;        /* a backbone file; default NULL: builtin's own, or the file of blemish_weights_find */
     const char *checkpoint;     /* checkpoint path; default NULL: none are written */
     size_t checkpoint_every;    /* epochs between checkpoints; default 10 */
     int resume;                 /* 1: continue from `checkpoint` if it exists; default 0 */
@@ -742,14 +742,17 @@ BLEMISH_API BlemishStatus blemish_surface_sheet(const BlemishSurfaceSettings *se
 
 /* ---- backbone weights ------------------------------------------------------------------------------------ */
 
+/* "builtin" names one network, its weights included, which are compiled into the library (models/builtin.md): training
+ * with it needs no file and no network. It is resnet18's architecture up to layer3. The other backbones are names of
+ * architectures whose weights are files, a program's own or torchvision's published ones. */
 typedef struct BlemishWeights {
     const char *name;          /* file name, "wide_resnet50_2-95faca4d.pth" */
     const char *backbone;      /* "wide_resnet50_2" */
-    const char *sha256_prefix; /* lower-case hexadecimal, at least 8 digits */
-    const char *url;
+    const char *sha256_prefix; /* lower-case hexadecimal, at least 8 digits; all 64 of builtin */
+    const char *url;           /* "" of builtin, which there is nothing to fetch of */
 } BlemishWeights;
 
-/* The index-th known file; returns 0 past the end, else 1. */
+/* The index-th known file, builtin's included; returns 0 past the end, else 1. */
 BLEMISH_API int blemish_weights_known(size_t index, BlemishWeights *weights);
 /* The index-th folder that is searched into path[size]: $BLEMISH_WEIGHTS when set; $XDG_CACHE_HOME/blemish, or
  * ~/.cache/blemish where that is not set; the source tree's models/. Returns 0 past the end or when size is too small,
@@ -759,11 +762,12 @@ BLEMISH_API int blemish_weights_known(size_t index, BlemishWeights *weights);
  * does not fit they fail with BLEMISH_ERROR_ARGUMENT and write no file. After a failure path is not to be used. */
 BLEMISH_API int blemish_weights_folder(size_t index, char *path, size_t size);
 /* Finds a backbone's weights file: in each folder in turn its known name, then BACKBONE.pth, then
- * BACKBONE.safetensors. BLEMISH_ERROR_IO when there is none, BLEMISH_ERROR_ARGUMENT for an unknown backbone. */
+ * BACKBONE.safetensors; "" for builtin, which needs none. BLEMISH_ERROR_IO when there is none, BLEMISH_ERROR_ARGUMENT
+ * for an unknown backbone. */
 BLEMISH_API BlemishStatus blemish_weights_find(const char *backbone, char *path, size_t size, char *error);
 /* Checks a file (readable, a state_dict with every tensor of `backbone` in its shape; a known name has its known
  * checksum) and copies it, under its known name or BACKBONE.pth or .safetensors. backbone NULL: recognised from its
- * tensors. */
+ * tensors. builtin is refused, here and by fetch. */
 BLEMISH_API BlemishStatus blemish_weights_import(const char *file, const char *backbone, char *path, size_t size,
                                                  char *error);
 /* Downloads a known file (by file or backbone name) unless it is there with the right checksum. base_url NULL: the

@@ -98,8 +98,10 @@ BlemishStatus judge_extent(const Geometry *g, bool tiles, const Manifest *manife
 size_t count_labelled(const Manifest *manifest, BlemishSplit split, BlemishLabel label);
 
 /* ---- train.c --------------------------------------------------------------------------------------------- */
-/* The backbone that the settings name. Fills in an automatic feature scale where the weights settle it. */
-BlemishStatus train_trunk(Trunk *trunk, const BlemishTrainSettings *settings, Recipe *recipe, Error *e);
+/* The backbone that the settings name, and the checksum of its weights. Fills in an automatic feature scale where the
+ * weights settle it. */
+BlemishStatus train_trunk(Trunk *trunk, char sha256[65], const BlemishTrainSettings *settings, Recipe *recipe,
+                          Error *e);
 /* Settles the recipe for these images and refuses what cannot be trained. */
 BlemishStatus train_settle(Recipe *recipe, const Manifest *manifest, Error *e);
 /* Trains a started model with a trunk by a settled recipe; its thresholds and header are left to the caller. */

@@ -203,12 +203,13 @@ static void audit_close(Audit *a) {
 
 static BlemishStatus audit(Audit *a, Recipe recipe, BlemishAuditedFn each, void *user, Error *e) {
     const BlemishTrainSettings *train = &a->settings.train;
+    char sha256[65];
     if (folds_deal(&a->manifest, a->settings.folds, recipe.seed, a->fold_of, train->progress, train->progress_user, e))
         return e->status;
     a->trunk = &a->own;
     if (a->settings.model)
         a->trunk = &a->settings.model->model.trunk;
-    else if (train_trunk(&a->own, train, &recipe, e))
+    else if (train_trunk(&a->own, sha256, train, &recipe, e))
         return e->status;
     for (a->fold = 0; a->fold < a->settings.folds; a->fold++) {
         const size_t first = a->count;

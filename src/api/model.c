@@ -30,10 +30,11 @@ BLEMISH_API BlemishStatus blemish_model_untrained(BlemishModel **out, const char
     if (m == NULL) return BLEMISH_ERROR_MEMORY;
     if (backbone == NULL) return error_null(&m->error, "backbone");
     TensorFile file;
-    if (weights && tensor_file_open(&file, weights, &m->error)) return m->error.status;
+    const bool given = weights || weights_embedded(backbone);
     model_start(&m->model);
-    BlemishStatus status = make_untrained(&m->model, backbone, weights ? &file : NULL, height, width, &m->error);
-    if (weights) tensor_file_close(&file);
+    if (given && weights_open(&file, backbone, weights, m->model.weights_sha256, &m->error)) return m->error.status;
+    BlemishStatus status = make_untrained(&m->model, backbone, given ? &file : NULL, height, width, &m->error);
+    if (given) tensor_file_close(&file);
     m->open = status == BLEMISH_OK;
     if (!m->open) model_close(&m->model);
     return status;

@@ -5,40 +5,16 @@
 #include <string.h>
 
 BLEMISH_API void blemish_train_defaults(BlemishTrainSettings *settings) {
-    if (settings)
-        *settings = (BlemishTrainSettings){.backbone = "wide_resnet50_2", .checkpoint_every = 10, .cache_mb = 4096};
+    if (settings) *settings = (BlemishTrainSettings){.backbone = "builtin", .checkpoint_every = 10, .cache_mb = 4096};
 }
 
-/* Whether a file is one of torchvision's published ones, whose features have the scale that the paper's noise is for.
- */
-static bool is_published(const char *path, Error *e) {
-    char hex[65];
-    BlemishWeights known;
-    if (sha256_file(path, hex, e)) return false;
-    for (size_t i = 0; weights_known(i, &known); i++)
-        if (strncmp(hex, known.sha256_prefix, strlen(known.sha256_prefix)) == 0) return true;
-    return false;
-}
-
-/* Fills in an automatic feature scale where the weights settle it. */
-BlemishStatus train_trunk(Trunk *trunk, const BlemishTrainSettings *s, Recipe *recipe, Error *e) {
-    char found[4096];
+BlemishStatus train_trunk(Trunk *trunk, char sha256[65], const BlemishTrainSettings *s, Recipe *recipe, Error *e) {
     TensorFile file;
-    const char *path = s->weights;
-    if (path == NULL) {
-        Error missing = {0};
-        if (weights_find(s->backbone, found, sizeof found, &missing))
-            return error_set(e, missing.status, "%s; blemish weights fetch %s downloads them", missing.text,
-                             s->backbone);
-        path = found;
-    }
-    if (tensor_file_open(&file, path, e)) return e->status;
-    BlemishStatus status = trunk_load(trunk, s->backbone, &file, e);
+    if (weights_open(&file, s->backbone, s->weights, sha256, e)) return e->status;
+    const BlemishStatus status = trunk_load(trunk, s->backbone, &file, e);
     tensor_file_close(&file);
-    if (status == BLEMISH_OK && recipe->feature_scale < 0) {
-        if (is_published(path, e)) recipe->feature_scale = 1;
-        status = e->status;
-    }
+    /* Features of torchvision's published files have the scale that the paper's noise is for. */
+    if (recipe->feature_scale < 0 && weights_published(sha256)) recipe->feature_scale = 1;
     return status;
 }
 
@@ -100,7 +76,8 @@ BlemishStatus train_heads(Model *m, const Manifest *manifest, Recipe *recipe, co
 static BlemishStatus train(Model *m, const Manifest *manifest, Recipe recipe, const BlemishTrainSettings *settings,
                            Error *e) {
     model_start(m);
-    if (train_settle(&recipe, manifest, e) || train_trunk(&m->trunk, settings, &recipe, e)) return e->status;
+    if (train_settle(&recipe, manifest, e) || train_trunk(&m->trunk, m->weights_sha256, settings, &recipe, e))
+        return e->status;
     if (manifest_fingerprint(manifest, m->fingerprint, e)) return e->status;
     if (train_heads(m, manifest, &recipe, settings, e) || train_thresholds(m, manifest, settings, e)) return e->status;
     return model_header(m, e);

@@ -16,7 +16,7 @@ static const Option options[] = {
     BACKBONE_OPTION(Values, "the network to time where no MODEL is given"),
     {.name = "weights",
      .argument = "FILE",
-     .help = "its weights; otherwise test values, which take as long",
+     .help = "weights of a backbone other than builtin; otherwise test values, which take as long",
      .kind = OPTION_TEXT,
      .offset = offsetof(Values, weights)},
     {.name = "size",
@@ -203,10 +203,9 @@ const Command command_bench = {
     .summary = "time a model on this machine",
     .operands = "[MODEL]",
     .operands_most = 1,
-    .description =
-        "Times a session on pixels in memory, from the image to its score and map, without decoding. MODEL, "
-        "or a network with test values in place of weights. Times are milliseconds per batch unless they say "
-        "per image; load is the time to open the model and a session.",
+    .description = "Times a session on pixels in memory, from the image to its score and map, without decoding. MODEL, "
+                   "or a network with untrained heads. Times are milliseconds per batch unless they say "
+                   "per image; load is the time to open the model and a session.",
     .example = "blemish bench --backbone wide_resnet50_2 --size 256 --batch 1 --threads 2 --json",
     OPTIONS(options),
     .run = run,

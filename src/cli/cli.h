@@ -98,20 +98,21 @@ typedef struct DataOptions {
         .kind = OPTION_FRACTION, .offset = offsetof(Values, data.mask_ratio)                                           \
     }
 
+#define BACKBONES "builtin|wide_resnet50_2|resnet50|resnet34|resnet18"
+
 #define BACKBONE_OPTION(Values, text)                                                                                  \
     {                                                                                                                  \
-        .name = "backbone", .argument = "wide_resnet50_2|resnet50|resnet34|resnet18", .initial = "wide_resnet50_2",    \
-        .help = text, .kind = OPTION_CHOICE, .offset = offsetof(Values, backbone)                                      \
+        .name = "backbone", .argument = BACKBONES, .initial = "builtin", .help = text, .kind = OPTION_CHOICE,          \
+        .offset = offsetof(Values, backbone)                                                                           \
     }
 
-/* What every training needs besides data and a recipe. */
+/* What every training needs besides data, a recipe and a backbone. */
 #define TRUNK_OPTIONS(Values)                                                                                          \
-    BACKBONE_OPTION(Values, "the frozen network under the heads"),                                                     \
-        {.name = "weights",                                                                                            \
-         .argument = "FILE",                                                                                           \
-         .help = "the backbone's weights; otherwise the file 'blemish weights' finds",                                 \
-         .kind = OPTION_TEXT,                                                                                          \
-         .offset = offsetof(Values, weights)},                                                                         \
+    {.name = "weights",                                                                                                \
+     .argument = "FILE",                                                                                               \
+     .help = "weights of a backbone other than builtin; otherwise the file 'blemish weights' finds",                   \
+     .kind = OPTION_TEXT,                                                                                              \
+     .offset = offsetof(Values, weights)},                                                                             \
     {                                                                                                                  \
         .name = "cache-mb", .argument = "N", .initial = "4096",                                                        \
         .help = "memory for the images' features in MiB; what does not fit goes to a temporary file",                  \

@@ -110,7 +110,7 @@ static const char program_description[] =
     "and runs it: every image gets a score, a verdict and a map of where the defect is.\n\n"
     "The method is SuperSimpleNet (Rolih, Fucka and Skocaj, arXiv 2508.19060).";
 static const char program_example[] = "blemish synth parts\n"
-                                      "blemish train --data parts --out parts.blemish --backbone resnet18\n"
+                                      "blemish train --data parts --out parts.blemish\n"
                                       "blemish eval parts.blemish --data parts --gallery parts.png\n"
                                       "blemish predict parts.blemish photo.jpg --overlays seen";
 

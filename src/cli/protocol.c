@@ -1,4 +1,4 @@
-/* Every category, number of masks, recipe, fold and seed of a published protocol, one run after the other. */
+/* Every category, number of masks, recipe, backbone, fold and seed of a published protocol, one run after the other. */
 #include "protocol.h"
 
 #include <dirent.h>
@@ -10,7 +10,7 @@
 
 typedef struct Values {
     DataOptions data;
-    const char *out, *backbone, *weights, *categories, *ratios, *counts, *folds, *ablations;
+    const char *out, *backbones, *weights, *categories, *ratios, *counts, *folds, *ablations;
     OptionList recipes, set;
     uint64_t seeds, threads, cache_mb;
     bool keep_models, quiet;
@@ -37,6 +37,13 @@ static const Option options[] = {
     TEXT_OPTION("mask-ratios", ratios, "0,0.5,1", "parts of the training masks that are kept; otherwise all masks"),
     TEXT_OPTION("mask-counts", counts, "0,16,53", "numbers of training masks that are kept"),
     TEXT_OPTION("ablations", ablations, "all|A,B", "shipped ablations to train besides the recipe"),
+    {.name = "backbones",
+     .argument = "A,B",
+     .initial = "builtin",
+     .help = "the frozen networks under the heads, each in turn: " BACKBONES,
+     .kind = OPTION_TEXT,
+     .offset = offsetof(Values, backbones)},
+    TEXT_OPTION("backbone", backbones, "A", "the same of one"),
     RECIPE_SET_OPTIONS(Values),
     LAYOUT_OPTION(Values),
     SPLIT_OPTIONS(Values),
@@ -135,17 +142,34 @@ static int is_shown(const struct dirent *entry) {
     return entry->d_name[0] != '.';
 }
 
+/* That the backbone's weights are there: a comparison should not end without its other half. */
+static int check_weights(const Protocol *p, const char *backbone) {
+    char path[PATH_SIZE], error[BLEMISH_ERROR_SIZE];
+    BlemishStatus status = blemish_weights_find(backbone, path, sizeof path, error);
+    if (status == BLEMISH_ERROR_ARGUMENT) return wrong_usage(&command_protocol, "--backbones: %s", error);
+    if (!p->weights) return status ? fail("%s", error) : EXIT_OK;
+    if (p->backbone_count > 1)
+        return wrong_usage(&command_protocol, "--weights: found a file for %zu backbones, expected one backbone",
+                           p->backbone_count);
+    if (!status && !path[0])
+        return wrong_usage(&command_protocol,
+                           "--weights: %s has weights of its own, expected a --backbone such as resnet18", backbone);
+    return access(p->weights, R_OK) ? fail("%s: %s", p->weights, strerror(errno)) : EXIT_OK;
+}
+
 /* Finds out before the first run what would make every one fail. */
 static int check_inputs(const Protocol *p) {
-    char path[PATH_SIZE], error[BLEMISH_ERROR_SIZE];
     for (size_t i = 0; i < p->category_count; i++) {
         const Run run = {.category = i};
         BlemishDataset *dataset = protocol_data(p, &run);
         if (!dataset) return EXIT_FAILED;
         blemish_dataset_close(dataset);
     }
-    if (p->weights) return access(p->weights, R_OK) ? fail("%s: %s", p->weights, strerror(errno)) : EXIT_OK;
-    return blemish_weights_find(p->backbone, path, sizeof path, error) ? fail("%s", error) : EXIT_OK;
+    for (size_t i = 0; i < p->backbone_count; i++) {
+        int code = check_weights(p, p->backbones[i]);
+        if (code) return code;
+    }
+    return EXIT_OK;
 }
 
 /* The named categories, or the data set itself, or every folder in it that is a data set. */
@@ -200,23 +224,26 @@ static int list_variations(Protocol *p, const Values *values, const char *recipe
 
 /* Seeds outermost, so that the tables of a protocol that is not finished show every case. */
 static int list_runs(Protocol *p) {
-    const size_t counts[] = {p->seed_count, p->variation_count, p->mask_count, p->category_count, p->fold_count};
+    enum { DIMENSIONS = 6 };
+    const size_t counts[DIMENSIONS] = {p->seed_count,     p->variation_count, p->mask_count,
+                                       p->category_count, p->backbone_count,  p->fold_count};
     size_t total = 1;
-    for (size_t i = 0; i < 5; i++) total *= counts[i]; // each is at most 1000
+    for (size_t i = 0; i < DIMENSIONS; i++) total *= counts[i]; // each is at most 1000
     if (!(p->runs = calloc(total, sizeof *p->runs))) return fail("memory is short");
     for (size_t i = 0; i < total; i++) {
-        size_t rest = i, at[5];
-        for (size_t k = 5; k--; rest /= counts[k]) at[k] = rest % counts[k];
-        p->runs[i] = (Run){.seed = at[0], .variation = at[1], .masks = at[2], .category = at[3], .fold = at[4]};
+        size_t rest = i, at[DIMENSIONS];
+        for (size_t k = DIMENSIONS; k--; rest /= counts[k]) at[k] = rest % counts[k];
+        p->runs[i] = (Run){
+            .seed = at[0], .variation = at[1], .masks = at[2], .category = at[3], .backbone = at[4], .fold = at[5]};
     }
     p->run_count = total;
     return EXIT_OK;
 }
 
 static void say_run(const Protocol *p, const Run *run, size_t index, const char *what) {
-    say("run %zu of %zu: %s, masks %s, %s, fold %d, seed %zu%s", index + 1, p->run_count,
+    say("run %zu of %zu: %s, masks %s, %s, %s, fold %d, seed %zu%s", index + 1, p->run_count,
         protocol_category(p, run->category), p->masks[run->masks].label, p->variations[run->variation].name,
-        p->folds[run->fold], run->seed, what);
+        p->backbones[run->backbone], p->folds[run->fold], run->seed, what);
 }
 
 static int run_all(Protocol *p, bool quiet) {
@@ -269,7 +296,7 @@ static int print_table(const Protocol *p) {
 }
 
 static int protocol(Protocol *p, const Values *values, const char *recipe) {
-    Words categories, ratios, counts, folds, ablations;
+    Words categories, ratios, counts, folds, ablations, backbones;
     RecipeNames shipped;
     struct dirent **entries = NULL;
     int entry_count = 0;
@@ -277,10 +304,13 @@ static int protocol(Protocol *p, const Values *values, const char *recipe) {
     int code = split_words("categories", values->categories, &categories);
     int more[] = {split_words("mask-ratios", values->ratios, &ratios),
                   split_words("mask-counts", values->counts, &counts), split_words("folds", values->folds, &folds),
-                  split_words("ablations", values->ablations, &ablations)};
+                  split_words("ablations", values->ablations, &ablations),
+                  split_words("backbones", values->backbones, &backbones)};
     for (size_t i = 0; !code && i < sizeof more / sizeof *more; i++) code = more[i];
     if (!code && ratios.count && counts.count)
         code = wrong_usage(&command_protocol, "--mask-counts: found --mask-ratios too, expected one of them");
+    p->backbone_count = backbones.count;
+    memcpy(p->backbones, backbones.items, sizeof p->backbones);
     if (!code) code = list_masks(p, &ratios, &counts);
     if (!code) code = list_folds(p, &folds);
     if (!code) code = list_variations(p, values, recipe, &ablations, &shipped);
@@ -295,6 +325,7 @@ static int protocol(Protocol *p, const Values *values, const char *recipe) {
     for (int i = 0; i < entry_count; i++) free(entries[i]);
     free(entries);
     free(categories.text), free(ratios.text), free(counts.text), free(folds.text), free(ablations.text);
+    free(backbones.text);
     recipe_names_close(&shipped);
     return code;
 }
@@ -313,7 +344,6 @@ static int run(int argc, char **argv) {
                     .set = set,
                     .name = name,
                     .out = values.out,
-                    .backbone = values.backbone,
                     .weights = values.weights,
                     .threads = values.threads,
                     .cache_mb = values.cache_mb,
@@ -336,16 +366,17 @@ const Command command_protocol = {
     .operands_most = 1,
     .description =
         "Trains by a recipe (a YAML file or the name of a shipped one) and evaluates on the test images, for every "
-        "category, fold, number of masks, ablation and seed. Each run has a folder of its own under DIR/runs; after "
-        "each, results.md, results.csv and results.json in DIR hold mean and standard deviation over the seeds, beside "
-        "the papers' figures where there are some for a recipe of that name.\n\n"
+        "category, fold, number of masks, ablation, backbone and seed. Each run has a folder of its own under "
+        "DIR/runs; after each, results.md, results.csv and results.json in DIR hold mean and standard deviation over "
+        "the seeds, beside the papers' figures, of wide_resnet50_2, where there are some for a recipe of that name."
+        "\n\n"
         "Ctrl-C (SIGINT or SIGTERM) ends with exit status 1, and the same command continues: runs that are finished, "
         "of "
         "the same recipe, data set, backbone and program version, are not done again, and a run in progress goes on "
         "from "
         "its checkpoint. A run that fails is reported and the others go on.",
     .example =
-        "blemish protocol mvtec --data mvtec --out results/mvtec --seeds 5\n"
+        "blemish protocol mvtec --data mvtec --out results/mvtec --seeds 5 --backbones builtin,wide_resnet50_2\n"
         "blemish protocol sensum --data SensumSODF --out results/sensum --folds 0,1,2 --mask-ratios 0,0.5,1\n"
         "blemish protocol magnetic-tile --data tiles --out results/tiles --seeds 3 --ablations all --set epochs=50",
     OPTIONS(options),

@@ -21,7 +21,7 @@ typedef struct Variation {
 
 /* One training: indices into the protocol's lists. */
 typedef struct Run {
-    size_t category, masks, variation, fold, seed;
+    size_t category, masks, variation, backbone, fold, seed;
     bool done;
     double values[PROTOCOL_METRICS]; /* in the order of protocol_metrics, NaN where undefined */
 } Run;
@@ -31,14 +31,15 @@ typedef struct Protocol {
     BlemishDatasetSettings settings; /* its layout and split; the rest is set for each run */
     const char *set;  /* the recipe's name without folder and ending: where published figures are looked up */
     const char *name; /* of the only category, where it has none of its own */
-    const char *out, *backbone, *weights;
+    const char *out, *weights;
     uint64_t threads, cache_mb;
     bool keep_models;
     const char *categories[PROTOCOL_LIST_MAX]; /* NULL: the data set itself */
     MaskChoice masks[PROTOCOL_LIST_MAX];
     Variation variations[PROTOCOL_LIST_MAX];
+    const char *backbones[PROTOCOL_LIST_MAX];
     int folds[PROTOCOL_LIST_MAX];
-    size_t category_count, mask_count, variation_count, fold_count, seed_count;
+    size_t category_count, mask_count, variation_count, backbone_count, fold_count, seed_count;
     Run *runs;
     size_t run_count;
 } Protocol;
@@ -63,6 +64,7 @@ BlemishDataset *protocol_data(const Protocol *p, const Run *run);
 int protocol_tables(const Protocol *p);
 
 /* ---- protocol_published.c -------------------------------------------------------------------------------- */
+#define PUBLISHED_BACKBONE "wide_resnet50_2"
 /* Figures of the papers, percent, NaN where a paper has none. */
 typedef struct Published {
     const char *set, *category; /* "mean" over the categories, "" of a set that has none */

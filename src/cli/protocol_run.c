@@ -51,17 +51,26 @@ static uint64_t hash_listing(const BlemishDataset *dataset, const char *folder) 
     return hash;
 }
 
+/* The checksum of builtin's weights, which another build may have others of; "" for other backbones. */
+static const char *compiled_in(const char *backbone) {
+    BlemishWeights known;
+    for (size_t i = 0; blemish_weights_known(i, &known); i++) {
+        if (!strcmp(known.backbone, backbone) && !known.url[0]) return known.sha256_prefix;
+    }
+    return "";
+}
+
 /* What makes two runs the same: a new reference, NULL when memory is short. */
 static json_t *make_identity(const Protocol *p, const Run *run, const BlemishDataset *dataset) {
     const BlemishRecipe *recipe = p->variations[run->variation].recipe;
-    const char *key, *help;
+    const char *key, *help, *backbone = p->backbones[run->backbone];
     char value[64], listing[20];
     json_t *keys = json_object();
     for (size_t i = 0; blemish_recipe_key(recipe, i, &key, value, &help); i++)
         json_object_set_new(keys, key, json_string(value));
     snprintf(listing, sizeof listing, "%016" PRIx64, hash_listing(dataset, p->data));
     return json_pack("{s:s, s:o, s:s, s:o, s:o, s:s, s:i, s:s, s:I}", "version", blemish_version(), "recipe", keys,   //
-                     "backbone", p->backbone, "weights", json_text(p->weights ? p->weights : ""),                     //
+                     "backbone", backbone, "weights", json_text(p->weights ? p->weights : compiled_in(backbone)),     //
                      "category", json_text(protocol_category(p, run->category)), "masks", p->masks[run->masks].label, //
                      "fold", p->folds[run->fold], "listing", listing, "images",
                      (json_int_t)blemish_dataset_count(dataset));
@@ -98,12 +107,12 @@ typedef struct Folder {
         log[PATH_SIZE + 32], model[PATH_SIZE + 32];
 } Folder;
 
-/* "OUT/runs/capsule-all-base-fold0-seed0": characters that are awkward in file names become '_'. */
+/* "OUT/runs/capsule-all-base-builtin-fold0-seed0": characters that are awkward in file names become '_'. */
 static int make_folder(const Protocol *p, const Run *run, Folder *f) {
     char name[256];
-    int length =
-        snprintf(name, sizeof name, "%s-%s-%s-fold%d-seed%zu", protocol_category(p, run->category),
-                 p->masks[run->masks].label, p->variations[run->variation].name, p->folds[run->fold], run->seed);
+    int length = snprintf(name, sizeof name, "%s-%s-%s-%s-fold%d-seed%zu", protocol_category(p, run->category),
+                          p->masks[run->masks].label, p->variations[run->variation].name, p->backbones[run->backbone],
+                          p->folds[run->fold], run->seed);
     if (length >= (int)sizeof name)
         return fail("%s: the category's name is too long", protocol_category(p, run->category));
     for (char *c = name; *c; c++) {
@@ -123,7 +132,7 @@ static int train(const Protocol *p, const Run *run, const BlemishDataset *datase
                  BlemishModel **model, ProgressBar *bar, bool *stopped) {
     BlemishTrainSettings settings;
     blemish_train_defaults(&settings);
-    settings.backbone = p->backbone;
+    settings.backbone = p->backbones[run->backbone];
     settings.weights = p->weights;
     settings.checkpoint = f->checkpoint;
     settings.resume = 1;

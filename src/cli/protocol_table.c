@@ -1,5 +1,5 @@
-/* Tables of a protocol: one row for each category, number of masks and recipe, mean and standard deviation over the
- * seeds; with several folds a seed's figure is their mean. */
+/* Tables of a protocol: one row for each category, number of masks, recipe and backbone, mean and standard deviation
+ * over the seeds; with several folds a seed's figure is their mean. */
 #include "protocol.h"
 
 #include <math.h>
@@ -11,50 +11,51 @@ typedef struct Figure {
 } Figure;
 
 typedef struct Row {
-    const char *category, *masks, *variation, *source;
+    const char *category, *masks, *variation, *backbone, *source;
     size_t seeds;
     Figure figures[PROTOCOL_METRICS];
 } Row;
 
-/* Mean of a metric over the folds, and over the categories where category is category_count, of one seed
- * whose runs are all done. */
-static double seed_value(const Protocol *p, size_t category, size_t masks, size_t variation, size_t seed,
-                         size_t metric) {
+/* Whether a run of this seed goes into the row of `of`, whose category is category_count for the mean of all. */
+static bool is_part(const Protocol *p, const Run *run, const Run *of, size_t seed) {
+    return run->seed == seed && run->masks == of->masks && run->variation == of->variation &&
+           run->backbone == of->backbone && (of->category == p->category_count || run->category == of->category);
+}
+
+/* Mean of a metric over the folds, and where the row is the mean of all over the categories, of one seed whose runs are
+ * all done. */
+static double seed_value(const Protocol *p, const Run *of, size_t seed, size_t metric) {
     double sum = 0;
     size_t count = 0;
     for (size_t i = 0; i < p->run_count; i++) {
-        const Run *r = &p->runs[i];
-        if (r->masks != masks || r->variation != variation || r->seed != seed) continue;
-        if (category < p->category_count && r->category != category) continue;
-        sum += r->values[metric];
+        if (!is_part(p, &p->runs[i], of, seed)) continue;
+        sum += p->runs[i].values[metric];
         count++;
     }
     return sum / (double)count;
 }
 
-static bool seed_done(const Protocol *p, size_t category, size_t masks, size_t variation, size_t seed) {
-    for (size_t i = 0; i < p->run_count; i++) {
-        const Run *r = &p->runs[i];
-        bool counts = category == p->category_count || r->category == category;
-        if (counts && r->masks == masks && r->variation == variation && r->seed == seed && !r->done) return false;
-    }
+static bool seed_done(const Protocol *p, const Run *of, size_t seed) {
+    for (size_t i = 0; i < p->run_count; i++)
+        if (is_part(p, &p->runs[i], of, seed) && !p->runs[i].done) return false;
     return true;
 }
 
-static Row make_row(const Protocol *p, size_t category, size_t masks, size_t variation) {
-    Row row = {.category = category == p->category_count ? "mean" : protocol_category(p, category),
-               .masks = p->masks[masks].label,
-               .variation = p->variations[variation].name,
+/* The row that sums up the runs alike `of` in all but seed and fold. */
+static Row make_row(const Protocol *p, const Run *of) {
+    Row row = {.category = of->category == p->category_count ? "mean" : protocol_category(p, of->category),
+               .masks = p->masks[of->masks].label,
+               .variation = p->variations[of->variation].name,
+               .backbone = p->backbones[of->backbone],
                .source = "blemish"};
-    for (size_t s = 0; s < p->seed_count; s++) row.seeds += seed_done(p, category, masks, variation, s);
+    for (size_t s = 0; s < p->seed_count; s++) row.seeds += seed_done(p, of, s);
     for (size_t m = 0; m < PROTOCOL_METRICS; m++) {
         double sum = 0, square = 0;
         for (size_t s = 0; s < p->seed_count; s++)
-            if (seed_done(p, category, masks, variation, s)) sum += seed_value(p, category, masks, variation, s, m);
+            if (seed_done(p, of, s)) sum += seed_value(p, of, s, m);
         const double n = (double)row.seeds, mean = sum / n;
         for (size_t s = 0; s < p->seed_count; s++)
-            if (seed_done(p, category, masks, variation, s))
-                square += pow(seed_value(p, category, masks, variation, s, m) - mean, 2);
+            if (seed_done(p, of, s)) square += pow(seed_value(p, of, s, m) - mean, 2);
         row.figures[m] = (Figure){mean, row.seeds > 1 ? sqrt(square / (n - 1)) : NAN};
     }
     return row;
@@ -87,15 +88,16 @@ static void markdown_word(FILE *out, const char *word) {
 
 static void write_row(const Tables *t, const Row *row) {
     const bool ours = !strcmp(row->source, "blemish");
-    json_t *object = json_pack("{s:o, s:s, s:s, s:s}", "category", json_text(row->category), "masks", row->masks,
-                               "recipe", row->variation, "source", row->source);
+    json_t *object = json_pack("{s:o, s:s, s:s, s:s, s:s}", "category", json_text(row->category), "masks", row->masks,
+                               "recipe", row->variation, "backbone", row->backbone, "source", row->source);
     if (ours) json_object_set_new(object, "seeds", json_integer((json_int_t)row->seeds));
-    const char *const words[] = {row->category, row->masks, row->variation, row->source};
+    const char *const words[] = {row->category, row->masks, row->variation, row->backbone, row->source};
     for (size_t i = 0; i < sizeof words / sizeof *words; i++) csv_text(t->csv, words[i]), fputc(',', t->csv);
     if (ours) fprintf(t->csv, "%zu", row->seeds);
     markdown_word(t->markdown, row->category);
     markdown_word(t->markdown, row->masks);
     markdown_word(t->markdown, ours ? row->variation : row->source);
+    markdown_word(t->markdown, row->backbone);
     if (ours)
         fprintf(t->markdown, "| %zu |", row->seeds);
     else
@@ -121,7 +123,7 @@ static void write_published(const Tables *t, const Protocol *p, const Row *besid
     const Published *f;
     for (size_t i = 0; (f = protocol_published(i)); i++) {
         if (strcmp(f->set, p->set) || strcmp(f->category, category) || strcmp(f->masks, beside->masks)) continue;
-        Row row = {beside->category, f->masks, beside->variation, f->source, 0, {{0, 0}}};
+        Row row = {beside->category, f->masks, beside->variation, PUBLISHED_BACKBONE, f->source, 0, {{0, 0}}};
         for (size_t m = 0; m < PROTOCOL_METRICS; m++) row.figures[m] = (Figure){f->values[m] / 100, NAN};
         write_row(t, &row);
     }
@@ -132,8 +134,11 @@ static void write_rows(const Tables *t, const Protocol *p) {
         for (size_t k = 0; k < p->mask_count; k++)
             for (size_t c = 0; c <= p->category_count; c++) {
                 if (c == p->category_count && c == 1) continue; /* the mean of one is that one */
-                const Row row = make_row(p, c, k, v);
-                write_row(t, &row);
+                Row row;
+                for (size_t b = 0; b < p->backbone_count; b++) {
+                    row = make_row(p, &(Run){.category = c, .masks = k, .variation = v, .backbone = b});
+                    write_row(t, &row);
+                }
                 const char *name = c == p->category_count ? "mean" : p->categories[c];
                 if (v == 0) write_published(t, p, &row, name ? name : "");
             }
@@ -142,19 +147,18 @@ static void write_rows(const Tables *t, const Protocol *p) {
 static void write_headings(const Tables *t, const Protocol *p) {
     size_t done = 0;
     for (size_t i = 0; i < p->run_count; i++) done += p->runs[i].done;
-    fprintf(t->markdown, "# Protocol: %s\n\n%zu of %zu runs are done: %zu seed%s, %zu fold%s, backbone %s. ", p->set,
-            done, p->run_count, p->seed_count, p->seed_count == 1 ? "" : "s", p->fold_count,
-            p->fold_count == 1 ? "" : "s", p->backbone);
+    fprintf(t->markdown, "# Protocol: %s\n\n%zu of %zu runs are done: %zu seed%s, %zu fold%s. ", p->set, done,
+            p->run_count, p->seed_count, p->seed_count == 1 ? "" : "s", p->fold_count, p->fold_count == 1 ? "" : "s");
     fputs("Percent on the test split after the last epoch: mean ± standard deviation (n - 1) over the seeds; a seed's "
           "figure is the mean over the folds. Rows called *published* are the papers' figures, not ours.\n\n"
-          "| Category | Masks | Recipe | Seeds |",
+          "| Category | Masks | Recipe | Backbone | Seeds |",
           t->markdown);
-    fputs("category,masks,recipe,source,seeds", t->csv);
+    fputs("category,masks,recipe,backbone,source,seeds", t->csv);
     for (size_t m = 0; m < PROTOCOL_METRICS; m++) {
         fprintf(t->markdown, " %s |", protocol_metrics[m].title);
         fprintf(t->csv, ",%s_mean,%s_std", protocol_metrics[m].key, protocol_metrics[m].key);
     }
-    fputs("\n|---|---|---|---|---|---|---|---|---|\n", t->markdown);
+    fputs("\n|---|---|---|---|---|---|---|---|---|---|\n", t->markdown);
     fputc('\n', t->csv);
 }
 
@@ -166,8 +170,7 @@ int protocol_tables(const Protocol *p) {
     if (fine) {
         write_headings(&t, p);
         write_rows(&t, p);
-        json_t *object = json_pack("{s:s, s:s, s:I, s:O}", "set", p->set, "backbone", p->backbone, "runs",
-                                   (json_int_t)p->run_count, "rows", t.rows);
+        json_t *object = json_pack("{s:s, s:I, s:O}", "set", p->set, "runs", (json_int_t)p->run_count, "rows", t.rows);
         json = object ? json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(17)) : NULL;
         json_decref(object);
     }

@@ -25,6 +25,7 @@ static const Option options[] = {
      .kind = OPTION_TEXT,
      .offset = offsetof(Values, out),
      .required = true},
+    BACKBONE_OPTION(Values, "the frozen network under the heads; the paper's is wide_resnet50_2"),
     TRUNK_OPTIONS(Values),
     TEXT_OPTION("epochs", epochs, "N", "short for --set epochs=N"),
     TEXT_OPTION("batch", batch, "N", "short for --set batch=N"),
@@ -262,7 +263,7 @@ const Command command_train = {
         "unsupervised, supervised, mvtec, visa, ksdd2, sensum, magnetic-tile, and ablations/NAME to put on top.\n\n"
         "Ctrl-C (SIGINT or SIGTERM) writes a checkpoint and ends with exit status 1; the same command with --resume "
         "continues, to the same model as if it had never stopped. A second one ends at once.",
-    .example = "blemish train --data magnetic-tile --out tiles.blemish --backbone resnet18 --epochs 50\n"
+    .example = "blemish train --data magnetic-tile --out tiles.blemish --epochs 50\n"
                "blemish train --data parts.csv --out parts.blemish --recipe supervised --set anomaly.noise_std=0.02",
     OPTIONS(options),
     .list_title = "Recipe keys",

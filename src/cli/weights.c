@@ -25,6 +25,10 @@ static int list(void) {
     BlemishWeights known;
     char path[PATH_SIZE];
     for (size_t i = 0; blemish_weights_known(i, &known); i++) {
+        if (!known.url[0]) {
+            printf("%-16s compiled in\n  sha256  %s\n", known.backbone, known.sha256_prefix);
+            continue;
+        }
         printf("%-16s %s\n", known.backbone, known.name);
         printf("  sha256  %s...\n  from    %s\n", known.sha256_prefix, known.url);
         printf("  file    %s\n", blemish_weights_find(known.backbone, path, sizeof path, NULL) ? "-" : path);
@@ -73,7 +77,8 @@ const Command command_weights = {
     .operands = "[list | import FILE | fetch NAME]",
     .operands_most = 2,
     .description =
-        "A backbone is a ResNet trained on ImageNet, which training needs. 'list' shows the known files, their "
+        "Training starts from a backbone, a network with trained weights. Those of builtin, the default, are part of "
+        "the program; the others are ResNets trained on ImageNet, whose weights are files. 'list' shows all with "
         "checksums, and the file that training would use: the first of that name, BACKBONE.pth or BACKBONE.safetensors "
         "in the folders that are searched, $BLEMISH_WEIGHTS, ~/.cache/blemish and the source tree's models/.\n\n"
         "'import' checks a PyTorch .pth or .safetensors file and copies it into the cache. 'fetch' downloads a known "

@@ -35,7 +35,7 @@ typedef struct Field {
     char value[72];
     bool word; /* a JSON string in the header, else a JSON number or boolean as it stands */
 } Field;
-enum { FIELDS = 22 };
+enum { FIELDS = 23 };
 
 /* The shortest decimal that reads back to the same float. */
 static void float_text(float value, char out[72]) {
@@ -61,7 +61,8 @@ static void describe(const Model *m, Field f[FIELDS]) {
                                         {"upscale", "", false},         {"classification", "", false},
                                         {"precision", "", true},        {"tiles", "", false},
                                         {"tile_overlap", "", false},    {"min_area", "", false},
-                                        {"border", "", false},          {"roi", "", false}};
+                                        {"border", "", false},          {"roi", "", false},
+                                        {"weights_sha256", "", true}};
     memcpy(f, names, sizeof names);
     enum { SIZE = sizeof f->value };
     const bool rules = m->tiles || m->min_area || m->border || m->roi;
@@ -86,6 +87,7 @@ static void describe(const Model *m, Field f[FIELDS]) {
     snprintf(f[19].value, SIZE, "%zu", m->min_area);
     snprintf(f[20].value, SIZE, "%zu", m->border);
     snprintf(f[21].value, SIZE, "%s", m->roi ? "true" : "false");
+    snprintf(f[22].value, SIZE, "%s", m->weights_sha256);
 }
 
 BlemishStatus model_header(Model *model, Error *e) {
@@ -234,11 +236,11 @@ static char *read_object(Reader *r, const char *key) {
     return text;
 }
 
-static void read_fingerprint(Reader *r, char out[65]) {
-    read_word(r, "data_fingerprint", out, 65);
+static void read_sha256(Reader *r, const char *key, char out[65]) {
+    read_word(r, key, out, 65);
     size_t digits = strspn(out, "0123456789abcdef");
     if (r->e->status == BLEMISH_OK && (out[digits] != '\0' || (digits != 0 && digits != 64)))
-        refuse(r, "data_fingerprint", out, "64 hexadecimal digits or nothing");
+        refuse(r, key, out, "64 hexadecimal digits or nothing");
 }
 
 static BlemishStatus read_fields(Model *m, Reader *r, Error *e) {
@@ -267,7 +269,8 @@ static BlemishStatus read_fields(Model *m, Reader *r, Error *e) {
     if (has_field(r, "min_area")) m->min_area = read_count(r, "min_area", 0, BLEMISH_MIN_AREA_MAX);
     if (has_field(r, "border")) m->border = read_count(r, "border", 0, BLEMISH_BORDER_MAX);
     read_tiles(r, m);
-    read_fingerprint(r, m->fingerprint);
+    read_sha256(r, "data_fingerprint", m->fingerprint);
+    if (has_field(r, "weights_sha256")) read_sha256(r, "weights_sha256", m->weights_sha256);
     m->recipe_json = read_object(r, "recipe");
     m->metrics_json = read_object(r, "metrics");
     char *calibration = read_object(r, "calibration");

@@ -23,6 +23,7 @@ typedef struct Model {
     char *recipe_json;        /* the recipe's object, or NULL */
     char *metrics_json;       /* the last evaluation's object, or NULL */
     char fingerprint[65];     /* of the training data; "" when untrained */
+    char weights_sha256[65];  /* of the file that the backbone's weights are from; "" where that is not known */
     char *header_json;        /* the whole header as text, rebuilt by model_header */
 } Model;
 

@@ -11,10 +11,8 @@ typedef struct Architecture {
 
 /* He et al., "Deep residual learning" (2016), table 1; Zagoruyko & Komodakis, "Wide residual networks" (2016). */
 static const Architecture architectures[] = {
-    {"wide_resnet50_2", true, {3, 4, 6}, 128},
-    {"resnet50", true, {3, 4, 6}, 64},
-    {"resnet34", false, {3, 4, 6}, 64},
-    {"resnet18", false, {2, 2, 2}, 64},
+    {"wide_resnet50_2", true, {3, 4, 6}, 128}, {"resnet50", true, {3, 4, 6}, 64}, {"resnet34", false, {3, 4, 6}, 64},
+    {"resnet18", false, {2, 2, 2}, 64},        {"builtin", false, {2, 2, 2}, 64},
 };
 enum { ARCHITECTURES = sizeof architectures / sizeof *architectures, TENSORS_MAX = 256 };
 
@@ -75,7 +73,7 @@ static bool holds(const TensorFile *file, const TrunkTensor *expected, size_t co
 
 const char *trunk_recognise(const TensorFile *file) {
     TrunkTensor expected[TENSORS_MAX];
-    /* Largest first: resnet34's trunk contains every tensor of resnet18's. */
+    /* Largest first: resnet34's trunk contains every tensor of resnet18's. builtin's tensors are resnet18's. */
     for (size_t i = 0; i < ARCHITECTURES; i++)
         if (holds(file, expected, trunk_tensors(architectures[i].name, expected, TENSORS_MAX)))
             return architectures[i].name;

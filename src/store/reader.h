@@ -8,9 +8,9 @@
 
 typedef struct Block Block; /* memory of tensors whose bytes are not in the file as a Tensor needs them */
 struct TensorStorage {
-    const uint8_t *bytes; /* the whole file, mapped */
+    const uint8_t *bytes; /* the whole file, mapped; or another's bytes */
     size_t length;
-    int fd; /* open while bytes is not NULL */
+    int fd; /* open while bytes is not NULL; -1: another's bytes */
     struct timespec modified;
     Block *blocks;
 };

@@ -37,7 +37,8 @@ typedef struct Tensor {
 } Tensor;
 
 /* Tensors of one file, in order of their names, plus its metadata; owns names and data. The file may be mapped: data
- * stays in it until close, so a file that another program shortens meanwhile must not be read from. */
+ * stays in it until close, so a file that another program shortens meanwhile must not be read from. Of bytes in memory
+ * data stays there, and belongs to whoever has them. */
 typedef struct TensorFile {
     char *path;
     Tensor *tensors;
@@ -50,6 +51,8 @@ typedef struct TensorFile {
  * is checked against the file; the pickle reader executes nothing and names what it refuses. A checkpoint whose
  * top level holds one of "state_dict", "model", "model_state_dict" is entered; prefixes "module." are dropped. */
 BlemishStatus tensor_file_open(TensorFile *out, const char *path, Error *e);
+/* The same of bytes, which must stay until close; nothing is copied. `name` stands for the path in messages. */
+BlemishStatus tensor_file_open_bytes(TensorFile *out, const char *name, const void *bytes, size_t length, Error *e);
 const Tensor *tensor_file_find(const TensorFile *file, const char *name); /* NULL where absent */
 /* The named tensor, checked against a shape: FORMAT error "path: name: found shape [..], expected [..]". */
 BlemishStatus tensor_file_get(const TensorFile *file, const char *name, size_t rank, const size_t *shape,
@@ -60,8 +63,8 @@ size_t tensor_type_size(TensorType type);
 /* Converts any floating or integer tensor to float; out has tensor->count floats. */
 void tensor_to_f32(const Tensor *tensor, float *out);
 /* The same of the file's tensor, read from the file and not through its mapping, whose pages would count as this
- * process's memory. A file that was written to since it was opened gives an IO error; one that was replaced or deleted
- * is read as it was. Any number of threads may call it. */
+ * process's memory; of bytes in memory from there. A file that was written to since it was opened gives an IO error;
+ * one that was replaced or deleted is read as it was. Any number of threads may call it. */
 BlemishStatus tensor_file_floats(const TensorFile *file, const Tensor *tensor, float *out, Error *e);
 
 /* ---- safetensors.c -------------------------------------------------------------------------------------- */
@@ -76,7 +79,23 @@ BlemishStatus safetensors_write(const char *path, const Tensor *tensors, size_t 
 /* One value of TensorFile.metadata as malloc-owned text; NULL where the key is absent (no error) or on error. */
 char *tensor_file_metadata(const TensorFile *file, const char *key, Error *e);
 
+/* ---- embedded.c: weights that are compiled in ------------------------------------------------------------- */
+typedef struct EmbeddedWeights {
+    BlemishWeights known;       /* with the whole checksum, and no url */
+    const uint8_t *bytes, *end; /* a .safetensors file */
+} EmbeddedWeights;
+/* The index-th; NULL past the end. */
+const EmbeddedWeights *embedded_weights(size_t index);
+
 /* ---- weights.c: the cache of backbone files behind blemish_weights_* -------------------------------------- */
+/* Opens a backbone's weights: of `path`, or where it is NULL those that are compiled in or that weights_find finds.
+ * sha256 is the file's. A path for a backbone whose weights are compiled in is an ARGUMENT error: its name stands for
+ * those. */
+BlemishStatus weights_open(TensorFile *out, const char *backbone, const char *path, char sha256[65], Error *e);
+/* Whether the backbone's weights are compiled in. */
+bool weights_embedded(const char *backbone);
+/* Whether the checksum is that of one of torchvision's published files. */
+bool weights_published(const char *sha256);
 /* As blemish_weights_known and blemish_weights_folder say; files are written to the first folder. */
 int weights_known(size_t index, BlemishWeights *weights);
 int weights_folder(size_t index, char *path, size_t size);

@@ -78,6 +78,8 @@ void *tensor_file_block(TensorFile *file, size_t bytes, Error *e) {
     return block->bytes;
 }
 
+enum { LEAST = 16 }; /* bytes; a shorter file holds no tensor in any format */
+
 static BlemishStatus map_file(TensorFile *file, Error *e) {
     /* O_NONBLOCK: opening a pipe must fail below, not wait for a writer. */
     const int fd = open(file->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -88,7 +90,7 @@ static BlemishStatus map_file(TensorFile *file, Error *e) {
         status = error_errno(e, "%s: cannot read", file->path);
     } else if (!S_ISREG(info.st_mode)) {
         status = error_set(e, BLEMISH_ERROR_IO, "%s: found no regular file, expected a file of tensors", file->path);
-    } else if (info.st_size < 16) {
+    } else if (info.st_size < LEAST) {
         status = error_set(e, BLEMISH_ERROR_FORMAT, "%s: found %lld bytes, expected a file of tensors", file->path,
                            (long long)info.st_size);
     } else {
@@ -118,26 +120,40 @@ static BlemishStatus sort_names(TensorFile *file, Error *e) {
     return BLEMISH_OK;
 }
 
-BlemishStatus tensor_file_open(TensorFile *out, const char *path, Error *e) {
+static BlemishStatus open_storage(TensorFile *out, const char *path, Error *e) {
     *out = (TensorFile){.path = text_copy(path, e)};
     if (out->path == NULL) return e->status;
     out->storage = calloc(1, sizeof *out->storage);
-    BlemishStatus status = out->storage ? map_file(out, e) : error_set(e, BLEMISH_ERROR_MEMORY, "out of memory");
-    if (status == BLEMISH_OK) {
-        const uint8_t *b = out->storage->bytes;
-        if (memcmp(b, "PK\3\4", 4) == 0)
-            status = pth_read_zip(out, e);
-        else if (b[8] == '{')
-            status = safetensors_read(out, e);
-        else if (b[0] == 0x80 && b[1] >= 2 && b[1] <= 5)
-            status = pth_read_legacy(out, e);
-        else
-            status =
-                error_set(e, BLEMISH_ERROR_FORMAT, "%s: found an unknown format, expected .safetensors or .pth", path);
-    }
+    return out->storage ? BLEMISH_OK : error_set(e, BLEMISH_ERROR_MEMORY, "out of memory");
+}
+
+static BlemishStatus read_content(TensorFile *file, Error *e) {
+    const uint8_t *b = file->storage->bytes;
+    if (memcmp(b, "PK\3\4", 4) == 0) return pth_read_zip(file, e);
+    if (b[8] == '{') return safetensors_read(file, e);
+    if (b[0] == 0x80 && b[1] >= 2 && b[1] <= 5) return pth_read_legacy(file, e);
+    return error_set(e, BLEMISH_ERROR_FORMAT, "%s: found an unknown format, expected .safetensors or .pth", file->path);
+}
+
+static BlemishStatus open_content(TensorFile *out, BlemishStatus status, Error *e) {
+    if (status == BLEMISH_OK) status = read_content(out, e);
     if (status == BLEMISH_OK) status = sort_names(out, e);
     if (status != BLEMISH_OK) tensor_file_close(out);
     return status;
+}
+
+BlemishStatus tensor_file_open(TensorFile *out, const char *path, Error *e) {
+    BlemishStatus status = open_storage(out, path, e);
+    if (status == BLEMISH_OK) status = map_file(out, e);
+    return open_content(out, status, e);
+}
+
+BlemishStatus tensor_file_open_bytes(TensorFile *out, const char *name, const void *bytes, size_t length, Error *e) {
+    BlemishStatus status = open_storage(out, name, e);
+    if (status == BLEMISH_OK) *out->storage = (struct TensorStorage){.bytes = bytes, .length = length, .fd = -1};
+    if (status == BLEMISH_OK && length < LEAST)
+        status = error_set(e, BLEMISH_ERROR_FORMAT, "%s: found %zu bytes, expected a file of tensors", name, length);
+    return open_content(out, status, e);
 }
 
 void tensor_file_close(TensorFile *file) {
@@ -151,7 +167,7 @@ void tensor_file_close(TensorFile *file) {
             free(file->storage->blocks);
             file->storage->blocks = next;
         }
-        if (file->storage->bytes) {
+        if (file->storage->bytes && file->storage->fd >= 0) {
             munmap((void *)file->storage->bytes, file->storage->length);
             close(file->storage->fd);
         }
@@ -249,7 +265,8 @@ static BlemishStatus read_bytes(const TensorFile *file, void *out, size_t length
 BlemishStatus tensor_file_floats(const TensorFile *file, const Tensor *tensor, float *out, Error *e) {
     const struct TensorStorage *storage = file->storage;
     const uint8_t *data = tensor->data;
-    if (storage == NULL || data < storage->bytes || data >= storage->bytes + storage->length) { /* in a block */
+    if (storage == NULL || storage->fd < 0 || data < storage->bytes || data >= storage->bytes + storage->length) {
+        /* in memory that is not the mapping */
         tensor_to_f32(tensor, out);
         return BLEMISH_OK;
     }

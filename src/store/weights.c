@@ -20,9 +20,29 @@ static const BlemishWeights known[] = {
 enum { KNOWN_COUNT = sizeof known / sizeof *known, PATH_SIZE = 4096, TENSORS_MAX = 256 };
 
 int weights_known(size_t index, BlemishWeights *weights) {
-    if (index >= KNOWN_COUNT) return 0;
-    *weights = known[index];
-    return 1;
+    const EmbeddedWeights *own = index < KNOWN_COUNT ? NULL : embedded_weights(index - KNOWN_COUNT);
+    if (index < KNOWN_COUNT)
+        *weights = known[index];
+    else if (own)
+        *weights = own->known;
+    return index < KNOWN_COUNT || own;
+}
+
+bool weights_published(const char *sha256) {
+    for (size_t i = 0; i < KNOWN_COUNT; i++)
+        if (strncmp(sha256, known[i].sha256_prefix, strlen(known[i].sha256_prefix)) == 0) return true;
+    return false;
+}
+
+static const EmbeddedWeights *find_embedded(const char *backbone) {
+    const EmbeddedWeights *own;
+    for (size_t i = 0; (own = embedded_weights(i)); i++)
+        if (strcmp(own->known.backbone, backbone) == 0) break;
+    return own;
+}
+
+bool weights_embedded(const char *backbone) {
+    return find_embedded(backbone) != NULL;
 }
 
 int weights_folder(size_t index, char *path, size_t size) {
@@ -40,7 +60,8 @@ int weights_folder(size_t index, char *path, size_t size) {
 
 static BlemishStatus unknown_name(const char *what, const char *name, Error *e) {
     Text names = {0};
-    for (size_t i = 0; i < KNOWN_COUNT; i++) text_format(&names, "%s%s", i ? ", " : "", known[i].backbone);
+    BlemishWeights w;
+    for (size_t i = 0; weights_known(i, &w); i++) text_format(&names, "%s%s", i ? ", " : "", w.backbone);
     error_set(e, BLEMISH_ERROR_ARGUMENT, "%s: found '%s', expected one of %s", what, name,
               names.failed ? "" : names.data);
     text_free(&names);
@@ -55,6 +76,8 @@ static BlemishStatus join(char *path, size_t size, const char *folder, const cha
 
 BlemishStatus weights_find(const char *backbone, char *path, size_t size, Error *e) {
     const BlemishWeights *w = known;
+    if (size) path[0] = '\0';
+    if (weights_embedded(backbone)) return BLEMISH_OK;
     while (w < known + KNOWN_COUNT && strcmp(w->backbone, backbone) != 0) w++;
     if (w == known + KNOWN_COUNT) return unknown_name("backbone", backbone, e);
     char folder[PATH_SIZE];
@@ -74,10 +97,34 @@ BlemishStatus weights_find(const char *backbone, char *path, size_t size, Error 
         text_format(&searched, "%s%s", i ? ", " : "", folder);
     }
     if (size) path[0] = '\0';
-    error_set(e, BLEMISH_ERROR_IO, "%s: found no weights in %s, expected %s, %s.pth or %s.safetensors", backbone,
-              searched.failed ? "" : searched.data, w->name, backbone, backbone);
+    error_set(e, BLEMISH_ERROR_IO,
+              "%s: found no weights in %s, expected %s, %s.pth or %s.safetensors; blemish weights fetch %s downloads "
+              "them",
+              backbone, searched.failed ? "" : searched.data, w->name, backbone, backbone, backbone);
     text_free(&searched);
     return e->status;
+}
+
+static BlemishStatus not_its_file(const char *path, const char *backbone, Error *e) {
+    return error_set(e, BLEMISH_ERROR_ARGUMENT,
+                     "%s: backbone: found %s, whose weights are compiled in, expected the file's own, such as resnet18",
+                     path, backbone);
+}
+
+BlemishStatus weights_open(TensorFile *out, const char *backbone, const char *path, char sha256[65], Error *e) {
+    char found[PATH_SIZE];
+    const EmbeddedWeights *own = find_embedded(backbone);
+    if (own && path) return not_its_file(path, backbone, e);
+    if (own) {
+        snprintf(sha256, 65, "%s", own->known.sha256_prefix);
+        return tensor_file_open_bytes(out, own->known.name, own->bytes, (size_t)(own->end - own->bytes), e);
+    }
+    if (path == NULL && weights_find(backbone, found, sizeof found, e)) return e->status;
+    if (path == NULL) path = found;
+    if (tensor_file_open(out, path, e)) return e->status;
+    const BlemishStatus status = sha256_file(path, sha256, e);
+    if (status != BLEMISH_OK) tensor_file_close(out);
+    return status;
 }
 
 /* The folder that files are written to, created with its parents. */
@@ -149,6 +196,7 @@ BlemishStatus weights_import(const char *file, const char *backbone, char *path,
     const BlemishWeights *w = known;
     while (w < known + KNOWN_COUNT && strcmp(w->name, base) != 0) w++;
     if (w == known + KNOWN_COUNT) w = NULL;
+    if (backbone && weights_embedded(backbone)) return not_its_file(file, backbone, e);
     if (check_trunk(file, &backbone, e) || make_folder(folder, e)) return e->status;
     if (w == NULL) base = backbone;
     const char *end = w ? "" : dot && strcmp(dot, ".safetensors") == 0 ? ".safetensors" : ".pth";
@@ -160,6 +208,8 @@ BlemishStatus weights_fetch(const char *name, const char *base_url, BlemishProgr
                             size_t size, Error *e) {
     char folder[PATH_SIZE], hex[65];
     const BlemishWeights *w = known;
+    if (weights_embedded(name))
+        return error_set(e, BLEMISH_ERROR_ARGUMENT, "%s: its weights are compiled in, there is nothing to fetch", name);
     while (w < known + KNOWN_COUNT && strcmp(w->name, name) != 0 && strcmp(w->backbone, name) != 0) w++;
     if (w == known + KNOWN_COUNT) return unknown_name("weights", name, e);
     if (make_folder(folder, e) || join(path, size, folder, w->name, "", e)) return e->status;
