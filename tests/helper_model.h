@@ -28,6 +28,8 @@ size_t folder_count(const char *folder);
 
 /* A resnet18 with a narrow segmentation head (64) and test values. */
 void model_make(Model *model, size_t height, size_t width);
+/* Quantises it, calibrated on one picture. */
+void model_quantise(Model *model);
 /* A picture of smooth noise; the same seed gives the same picture. */
 void picture_make(BlemishImage *image, size_t width, size_t height, int channels, uint64_t seed);
 

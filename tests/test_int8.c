@@ -1,6 +1,7 @@
 /* Integer convolutions against their definition, and quantised networks against fp32. */
 #include "helper_model.h"
 #include "helper_numbers.h"
+#include "image/image.h"
 #include "infer/infer.h"
 
 #include <math.h>
@@ -115,6 +116,69 @@ static void floats_are_refused(void **state) {
     engine_close(engine);
 }
 
+/* Against a convolution of the normalised floats in double. What may differ: half a step of the output, half a grey
+ * level of each pixel, and half a scale of each weight. Pixels here are whole grey levels, so that theirs is in the
+ * border alone. */
+static void the_stem_convolves_pixels(void **state) {
+    (void)state;
+    enum { H = 33, W = 38, OUT = 64, KERNEL = 7, TAPS = KERNEL * KERNEL, PER = 3 * TAPS, BATCH = 2 };
+    Random r = random_new(21, 0);
+    Engine *engine;
+    Conv *conv;
+    Error e = {0};
+    float *weight = random_floats(&r, OUT * PER), *bias = random_floats(&r, OUT), *in = malloc(BATCH * H * W * 12);
+    memset(weight, 0, PER * sizeof *weight); /* one output of no inputs */
+    for (size_t i = 0; i < BATCH * H * W * 3; i++)
+        in[i] = ((float)random_below(&r, 256) / 255.0f - image_mean[i % 3]) / image_std[i % 3];
+    const TrunkConv c = {.in = 3, .out = OUT, .kernel = KERNEL, .stride = 2, .padding = 3, .bias = bias, .step = 0.1f};
+    const ConvShape shape = {.batch = BATCH,
+                             .height = H,
+                             .width = W,
+                             .in = 3,
+                             .out = OUT,
+                             .kernel = KERNEL,
+                             .stride = 2,
+                             .padding = 3,
+                             .relu = true};
+    const size_t oh = conv_out_size(H, KERNEL, 2, 3), ow = conv_out_size(W, KERNEL, 2, 3);
+    uint8_t *bytes = malloc(stem_input_bytes(BATCH, H, W)), *out = malloc(BATCH * oh * ow * OUT);
+    assert_true(in && bytes && out);
+    assert_ok(engine_open(&engine, 2, &e), e.text);
+    const int before = engine_enter(engine);
+    assert_ok(stem_open(&conv, engine, &c, weight, &shape, &e), e.text);
+    stem_input(in, BATCH, H, W, bytes);
+    void *scratch = array_new(conv_scratch(conv), 1, &e);
+    assert_ok(conv_run(conv, bytes, out, scratch, &e), e.text);
+    engine_leave(before);
+    double sum = 0, expected = 0, count = 0;
+    for (size_t p = 0; p < BATCH * oh * ow * OUT; p++) {
+        const size_t o = p % OUT, x = p / OUT % ow, y = p / OUT / ow % oh, b = p / OUT / ow / oh;
+        double want = (double)bias[o], bound = 0.5 * (double)c.step + 1e-4, most = 0;
+        double variance = (double)c.step * (double)c.step / 12;
+        for (size_t i = 0; i < PER; i++)
+            most = fmax(most, fabs((double)weight[o * PER + i]) / (255 * (double)image_std[i / TAPS]));
+        for (size_t i = 0; i < PER; i++) {
+            const size_t colour = i / TAPS, py = 2 * y + i / KERNEL % KERNEL - 3, px = 2 * x + i % KERNEL - 3;
+            const double w = (double)weight[o * PER + i], level = 255 * (double)image_std[colour];
+            const double v = py < H && px < W ? (double)in[((b * H + py) * W + px) * 3 + colour] : 0;
+            want += w * v;
+            bound += most / 127 * (fabs(v) * level + 0.5) / 2;
+            variance += most / 127 * most / 127 * v * v * level * level / 12;
+            if (py >= H || px >= W) bound += fabs(w) / level / 2;
+        }
+        const double error = (double)c.step * out[p] - fmin(fmax(want, 0), 255 * (double)c.step);
+        assert_true(fabs(error) <= bound);
+        if (out[p] > 0 && out[p] < 255) sum += error * error, expected += variance, count++;
+    }
+    /* Roundings that are independent of one another; every weight is that of hundreds of outputs, which are not. */
+    print_message("stem: root mean square error %.2f of what roundings make\n", sqrt(sum / expected));
+    assert_true(count > 1000 && sum > 0.8 * expected && sum < 1.25 * expected);
+    conv_close(conv);
+    engine_close(engine);
+    array_free(scratch);
+    free(weight), free(bias), free(in), free(bytes), free(out);
+}
+
 /* ---- quantised networks ---------------------------------------------------------------------------------- */
 
 static void rows_are_rounded_by_their_largest(void **state) {
@@ -211,8 +275,18 @@ static void moments_are_those_of_the_patches(void **state) {
     free(input);
 }
 
-/* The step is no worse than any other by brute force over the values themselves; one percent is the bins' share. */
-static void steps_have_the_least_error(void **state) {
+static double rounding_error(const float *values, size_t n, double step) {
+    double error = 0;
+    for (size_t i = 0; i < n; i++) {
+        const double q = fmin(fmax(rint((double)values[i] / step), -INT8_MOST), INT8_MOST) * step - (double)values[i];
+        error += q * q;
+    }
+    return error;
+}
+
+/* By brute force over the values themselves: the step's error is within the slack of the least one, and a larger step's
+ * is not. Two percent are the bins' share; steps are tried by the 128th part of the range. */
+static void steps_saturate_least_within_the_slack(void **state) {
     (void)state;
     enum { N = 20000 };
     Random r = random_new(5, 0);
@@ -222,52 +296,15 @@ static void steps_have_the_least_error(void **state) {
     for (size_t i = 0; i < N; i++) values[i] = random_normal(&r) * (i % 1000 ? 1.0f : 12.0f);
     range_add(&range, values, N / 100); /* a small part first: the range has to widen */
     range_add(&range, values + N / 100, N - N / 100);
-    double best = INFINITY, chosen = 0;
     const double step = (double)range_step(&range, INT8_MOST);
-    for (int k = 0; k <= 100; k++) {
-        const double s = k ? 40.0 * k / 100 / INT8_MOST : step;
-        double error = 0;
-        for (size_t i = 0; i < N; i++) {
-            const double q = fmin(fmax(rint((double)values[i] / s), -INT8_MOST), INT8_MOST) * s - (double)values[i];
-            error += q * q;
-        }
-        if (k == 0) chosen = error;
-        best = fmin(best, error);
-    }
-    assert_true(chosen <= 1.02 * best);
+    double best = rounding_error(values, N, step);
+    for (int k = 1; k <= 100; k++) best = fmin(best, rounding_error(values, N, 40.0 * k / 100 / INT8_MOST));
+    assert_true(rounding_error(values, N, step) <= 1.02 * RANGE_SLACK * best);
+    const double next = step + (double)range.width * RANGE_BINS / 128 / INT8_MOST;
+    assert_true(rounding_error(values, N, next) > RANGE_SLACK * best / 1.02);
     const Range empty = {0};
     assert_true(range_step(&empty, 255) == 1.0f);
     free(values);
-}
-
-static void collect(void *user, size_t conv, const float *values, size_t count) {
-    range_add((Range *)user + conv, values, count);
-}
-
-static void quantise(Model *m, uint64_t seed) {
-    Error e = {0};
-    Engine *engine;
-    Backbone *backbone;
-    BlemishImage image;
-    const void *f2, *f3;
-    Range *ranges = array_new(TRUNK_CONVS_MAX, sizeof *ranges, &e);
-    const Geometry *g = &m->geometry;
-    assert_ok(engine_open(&engine, 2, &e), e.text);
-    assert_ok(backbone_open(&backbone, engine, &m->trunk, ELEMENT_F32, 1, g->height, g->width, &e), e.text);
-    backbone_observe(backbone, collect, ranges);
-    picture_make(&image, g->width, g->height, 3, seed);
-    image_to_input(&image, g->height, g->width, backbone_input(backbone));
-    const int before = engine_enter(engine);
-    assert_ok(backbone_run(backbone, &f2, &f3, &e), e.text);
-    engine_leave(before);
-    assert_ok(trunk_quantise(&m->trunk, ranges, NULL, &e), e.text);
-    assert_ok(heads_quantise(&m->heads, engine, &m->trunk, &e), e.text);
-    m->quantised = true;
-    assert_ok(model_header(m, &e), e.text);
-    backbone_close(backbone);
-    engine_close(engine);
-    image_free(&image);
-    array_free(ranges);
 }
 
 static float judge(const Model *m, BlemishPrecision precision, float *map) {
@@ -299,7 +336,7 @@ static void a_quantised_model_survives_its_file(void **state) {
     path_in(path, folder, "m.blemish");
     model_make(&m, H, W);
     const float score = judge(&m, BLEMISH_PRECISION_FP32, fp32);
-    quantise(&m, 4);
+    model_quantise(&m);
     const float quantised = judge(&m, BLEMISH_PRECISION_AUTO, before);
     double worst = 0;
     for (size_t i = 0; i < H * W; i++) worst = fmax(worst, fabs((double)fp32[i] - (double)before[i]));
@@ -320,9 +357,13 @@ static void a_quantised_model_survives_its_file(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(convolutions_match_their_definition), cmocka_unit_test(floats_are_refused),
-        cmocka_unit_test(rows_are_rounded_by_their_largest),   cmocka_unit_test(steps_have_the_least_error),
-        cmocka_unit_test(rows_are_rounded_for_their_inputs),   cmocka_unit_test(moments_are_those_of_the_patches),
+        cmocka_unit_test(convolutions_match_their_definition),
+        cmocka_unit_test(floats_are_refused),
+        cmocka_unit_test(the_stem_convolves_pixels),
+        cmocka_unit_test(rows_are_rounded_by_their_largest),
+        cmocka_unit_test(steps_saturate_least_within_the_slack),
+        cmocka_unit_test(rows_are_rounded_for_their_inputs),
+        cmocka_unit_test(moments_are_those_of_the_patches),
         cmocka_unit_test(a_quantised_model_survives_its_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

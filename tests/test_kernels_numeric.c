@@ -195,23 +195,34 @@ static void bf16_rounds_to_nearest_even(void **state) {
     free(in), free(out);
 }
 
-static void int8_rounds_and_saturates(void **state) {
+/* Every count of pixels up to some vectors and beyond: nothing is written past the last one. */
+static void pixels_are_rounded(void **state) {
     (void)state;
-    enum { N = 4096 + 13 };
-    float *in = zero_floats(N);
-    int8_t *out = calloc(N, 1);
-    assert_non_null(out);
+    enum { MOST = 70 };
+    static const float scale[3] = {58.395f, 57.12f, 57.375f}, shift[3] = {123.675f, 116.28f, 103.53f};
+    float in[3 * MOST];
+    uint8_t out[3 * MOST + 16];
     Random r = random_new(17, 0);
-    for (size_t i = 0; i < N; i++) in[i] = i < 600 ? 0.25f * ((float)i - 300.0f) : 70.0f * random_signed(&r);
-    in[600] = INFINITY, in[601] = -INFINITY, in[602] = -0.0f, in[603] = 1e30f;
-    for (size_t set = 0; kernels_at(set); set++) {
-        kernels_at(set)->to_s8(in, N, 2.0f, out);
-        for (size_t i = 0; i < N; i++) {
-            const float want = fminf(fmaxf(roundf(2.0f * in[i]), -127), 127); /* halves away from zero */
-            if ((float)out[i] != want) fail_msg("%.9g: found %d, expected %.0f", (double)in[i], out[i], (double)want);
+    for (size_t set = 0; kernels_at(set); set++)
+        for (size_t pixels = 0; pixels <= MOST; pixels++) {
+            for (size_t i = 0; i < 3 * pixels; i++) in[i] = 3 * random_signed(&r);
+            if (pixels > 1) in[0] = INFINITY, in[1] = -INFINITY, in[2] = NAN, in[3] = -0.0f, in[4] = 1e30f;
+            memset(out, 0x55, sizeof out);
+            kernels_at(set)->to_pixels(in, pixels, scale, shift, out);
+            for (size_t i = 0; i < 3 * pixels; i++) {
+                const double v = (double)in[i] * (double)scale[i % 3] + (double)shift[i % 3];
+                const double within = fmin(fmax(isnan(v) ? 0 : v, 0), 255);
+                assert_true(fabs(out[i] - within) < 0.5 + 1e-4); /* fp32's rounding of numbers up to 256 */
+            }
+            for (size_t i = 3 * pixels; i < sizeof out; i++) assert_int_equal(out[i], 0x55);
         }
-    }
-    free(in), free(out);
+    /* Every pixel of 8 bits is itself, through the normalisation and back. */
+    for (int level = 0; level < 256; level++)
+        for (size_t set = 0; kernels_at(set); set++) {
+            for (size_t c = 0; c < 3; c++) in[c] = ((float)level - shift[c]) / scale[c];
+            kernels_at(set)->to_pixels(in, 1, scale, shift, out);
+            for (size_t i = 0; i < 3; i++) assert_int_equal(out[i], level);
+        }
 }
 
 static void bf16_comes_back_exactly(void **state) {
@@ -243,7 +254,7 @@ int main(void) {
         cmocka_unit_test(adamw_matches_its_twin),
         cmocka_unit_test(bf16_rounds_to_nearest_even),
         cmocka_unit_test(bf16_comes_back_exactly),
-        cmocka_unit_test(int8_rounds_and_saturates),
+        cmocka_unit_test(pixels_are_rounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

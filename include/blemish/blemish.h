@@ -133,10 +133,10 @@ BLEMISH_API void blemish_model_close(BlemishModel *model);
 typedef struct BlemishSession BlemishSession;
 
 typedef enum BlemishPrecision {
-    BLEMISH_PRECISION_AUTO = 0, /* the model's own: int8 of a quantised one, else fp32 */
+    BLEMISH_PRECISION_AUTO = 0, /* the model's own: int8 of a quantised one where the processor can, else fp32 */
     BLEMISH_PRECISION_FP32 = 1,
     BLEMISH_PRECISION_BF16 = 2, /* convolutions and products in bfloat16, where the processor has them */
-    BLEMISH_PRECISION_INT8 = 3  /* of a quantised model */
+    BLEMISH_PRECISION_INT8 = 3  /* of a quantised model; on x86-64 where the processor has VNNI */
 } BlemishPrecision;
 
 /* By tiles: an image is not resized to the network's input but covered by overlapping tiles of that size, at its own

@@ -12,9 +12,10 @@ typedef struct Quantisation {
     Model *model;
     const Manifest *manifest;
     const BlemishQuantiseSettings *settings;
-    uint8_t *scratch; /* (height, width, 3): a tile that reaches beyond its image */
-    float *moments;   /* of what the first convolution sees */
-    Range ranges[TRUNK_CONVS_MAX];
+    uint8_t *scratch;   /* (height, width, 3): a tile that reaches beyond its image */
+    float *patches;     /* second moments of what the first convolution sees */
+    float *features[2]; /* and of f2 and f3 */
+    Range *ranges;      /* of each convolution's result */
 } Quantisation;
 
 static void observe(void *user, size_t conv, const float *values, size_t count) {
@@ -55,8 +56,10 @@ static BlemishStatus run_images(Quantisation *c, Engine *engine, Backbone *backb
         image_to_input(&shown, g->height, g->width, backbone_input(backbone));
         if (c->model->roi) roi_fill(c->model->roi, g->height * g->width, backbone_input(backbone));
         image_free(&image);
-        if (moments_add(c->moments, engine, first, backbone_input(backbone), g->height, g->width, e) ||
-            backbone_run(backbone, &f2, &f3, e))
+        if (moments_add(c->patches, engine, first, backbone_input(backbone), g->height, g->width, e) ||
+            backbone_run(backbone, &f2, &f3, e) ||
+            moments_add_map(c->features[0], engine, f2, g->h2 * g->w2, g->c2, e) ||
+            moments_add_map(c->features[1], engine, f3, g->h3 * g->w3, g->c3, e))
             return e->status;
     }
     return report(c->settings, wanted, wanted, e);
@@ -86,6 +89,27 @@ static BlemishStatus check(BlemishModel *m, const BlemishDataset *dataset, const
     return BLEMISH_OK;
 }
 
+static BlemishStatus measures_open(Quantisation *c, Error *e) {
+    const Geometry *g = &c->model->geometry;
+    const TrunkConv *first = &c->model->trunk.convs[0];
+    const size_t patch = first->in * first->kernel * first->kernel;
+    c->scratch = array_new(g->height * g->width, 3, e);
+    c->patches = array_new(patch * patch, sizeof(float), e);
+    c->features[0] = array_new(g->c2 * g->c2, sizeof(float), e);
+    c->features[1] = array_new(g->c3 * g->c3, sizeof(float), e);
+    c->ranges = array_new(TRUNK_CONVS_MAX, sizeof *c->ranges, e);
+    return e->status;
+}
+
+/* Once this began the model is changed: what fails leaves none. */
+static BlemishStatus round_model(Model *m, Engine *engine, const Quantisation *c, Error *e) {
+    const int before = engine_enter(engine);
+    BlemishStatus status = trunk_quantise(&m->trunk, c->ranges, c->patches, e);
+    if (status == BLEMISH_OK) status = heads_quantise(&m->heads, engine, &m->trunk, c->features, e);
+    engine_leave(before);
+    return status;
+}
+
 BLEMISH_API BlemishStatus blemish_model_quantise(BlemishModel *m, const BlemishDataset *dataset,
                                                  const BlemishQuantiseSettings *settings) {
     if (m == NULL) return BLEMISH_ERROR_ARGUMENT;
@@ -96,23 +120,15 @@ BLEMISH_API BlemishStatus blemish_model_quantise(BlemishModel *m, const BlemishD
     if (check(m, dataset, &s, e) || trunk_fetch(&m->model.trunk, e)) return e->status;
     Engine *engine;
     if (engine_open(&engine, s.threads, e)) return e->status;
-    Quantisation *c = array_new(1, sizeof *c, e);
-    BlemishStatus status = e->status;
-    if (c) {
-        *c = (Quantisation){.model = &m->model, .manifest = &dataset->manifest, .settings = &s};
-        const TrunkConv *first = &m->model.trunk.convs[0];
-        const size_t per = first->in * first->kernel * first->kernel;
-        c->scratch = array_new(m->model.geometry.height * m->model.geometry.width, 3, e);
-        c->moments = array_new(per * per, sizeof *c->moments, e);
-        status = c->scratch && c->moments ? measure(c, engine, e) : e->status;
-        if (status == BLEMISH_OK) { /* from here on the model is changed: what fails now leaves none */
-            status = trunk_quantise(&m->model.trunk, c->ranges, c->moments, e);
-            if (status == BLEMISH_OK) status = heads_quantise(&m->model.heads, engine, &m->model.trunk, e);
-            m->model.quantised = m->open = status == BLEMISH_OK;
-        }
+    Quantisation c = {.model = &m->model, .manifest = &dataset->manifest, .settings = &s};
+    BlemishStatus status = measures_open(&c, e);
+    if (status == BLEMISH_OK) status = measure(&c, engine, e);
+    if (status == BLEMISH_OK) {
+        status = round_model(&m->model, engine, &c, e);
+        m->model.quantised = m->open = status == BLEMISH_OK;
     }
-    if (c) array_free(c->scratch), array_free(c->moments);
-    array_free(c);
+    array_free(c.scratch), array_free(c.patches), array_free(c.features[0]), array_free(c.features[1]);
+    array_free(c.ranges);
     engine_close(engine);
     return status ? status : model_header(&m->model, e);
 }

@@ -79,6 +79,8 @@ BlemishStatus gemm_bf16(Engine *engine, bool ta, bool tb, size_t m, size_t n, si
                         const uint16_t *b, size_t ldb, bool add, float *c, size_t ldc, Error *e);
 /* Whether this processor multiplies bfloat16 (AVX512_BF16 or AMX). */
 bool engine_has_bf16(void);
+/* Whether products of bytes are exact. On x86-64 without VNNI they are added in pairs that saturate at 16 bits. */
+bool engine_has_int8(void);
 
 /* peak.c: see blemish_peak_measure. */
 BlemishStatus peak_measure(int threads, BlemishPeak *peak, Error *e);

@@ -298,11 +298,18 @@ static void from_bf16(const uint16_t *in, size_t n, float *out) {
     }
 }
 
-static void to_s8(const float *restrict in, size_t n, float inverse, int8_t *restrict out) {
-    for (size_t i = 0; i < n; i++) {
-        float v = in[i] * inverse;
-        v = v > 127.0f ? 127.0f : v < -127.0f ? -127.0f : v;
-        out[i] = (int8_t)(int32_t)(v + (v < 0.0f ? -0.5f : 0.5f));
+static void to_pixels(const float *restrict in, size_t pixels, const float *scale, const float *shift,
+                      uint8_t *restrict out) {
+    enum { GROUP = 48 }; /* floats: whole pixels and whole vectors */
+    float scales[GROUP], shifts[GROUP];
+    for (size_t i = 0; i < GROUP; i++) scales[i] = scale[i % 3], shifts[i] = shift[i % 3] + 0.5f;
+    for (size_t first = 0; first < 3 * pixels; first += GROUP) {
+        const size_t n = 3 * pixels - first < GROUP ? 3 * pixels - first : GROUP;
+        for (size_t i = 0; i < n; i++) {
+            float v = in[first + i] * scales[i] + shifts[i];
+            v = v > 255.0f ? 255.0f : v > 0.0f ? v : 0.0f;
+            out[first + i] = (uint8_t)(int32_t)v;
+        }
     }
 }
 
@@ -341,5 +348,5 @@ const Kernels TABLE_NAME(KERNEL_SUFFIX) = {
     .adamw = adamw,
     .to_bf16 = to_bf16,
     .from_bf16 = from_bf16,
-    .to_s8 = to_s8,
+    .to_pixels = to_pixels,
 };

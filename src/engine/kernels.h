@@ -133,8 +133,9 @@ typedef struct Kernels {
     /* Rounds to the nearest bfloat16 (ties to even; NaN stays NaN), and back. Any n. */
     void (*to_bf16)(const float *in, size_t n, uint16_t *out);
     void (*from_bf16)(const uint16_t *in, size_t n, float *out);
-    /* in * inverse, rounded to the nearest (halves away from zero), within -127 and 127. Any n. */
-    void (*to_s8)(const float *in, size_t n, float inverse, int8_t *out);
+    /* in * scale[colour] + shift[colour], rounded to the nearest within 0 and 255, of pixels of three colours. NaN is
+     * 0. */
+    void (*to_pixels)(const float *in, size_t pixels, const float *scale, const float *shift, uint8_t *out);
 } Kernels;
 
 /* The fastest set this processor runs. */

@@ -103,6 +103,13 @@ bool engine_has_bf16(void) {
     return dnnl_get_effective_cpu_isa() >= dnnl_cpu_isa_avx512_core_bf16;
 }
 
+/* The level of another architecture is 0. */
+bool engine_has_int8(void) {
+    const unsigned isa = (unsigned)dnnl_get_effective_cpu_isa(), avx2 = dnnl_cpu_isa_avx2_vnni,
+                   avx512 = dnnl_cpu_isa_avx512_core_vnni;
+    return isa == 0 || (isa & avx2) == avx2 || (isa & avx512) == avx512;
+}
+
 int engine_threads(const Engine *engine) {
     return engine->threads;
 }

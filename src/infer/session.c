@@ -20,7 +20,7 @@ static BlemishStatus check_settings(const BlemishSessionSettings *s, Error *e) {
 
 /* What the backbone and the heads' products compute in. */
 static BlemishStatus choose_type(BlemishPrecision precision, bool quantised, Element *type, Error *e) {
-    if (precision == BLEMISH_PRECISION_AUTO && quantised) precision = BLEMISH_PRECISION_INT8;
+    if (precision == BLEMISH_PRECISION_AUTO && quantised && engine_has_int8()) precision = BLEMISH_PRECISION_INT8;
     *type = precision == BLEMISH_PRECISION_BF16   ? ELEMENT_BF16
             : precision == BLEMISH_PRECISION_INT8 ? ELEMENT_U8
                                                   : ELEMENT_F32;
@@ -28,6 +28,10 @@ static BlemishStatus choose_type(BlemishPrecision precision, bool quantised, Ele
         return error_set(e, BLEMISH_ERROR_UNSUPPORTED,
                          "precision: found int8, expected fp32 or bf16: the model is not "
                          "quantised");
+    if (precision == BLEMISH_PRECISION_INT8 && !engine_has_int8())
+        return error_set(e, BLEMISH_ERROR_UNSUPPORTED,
+                         "precision: found int8, expected fp32: this processor has no "
+                         "exact 8-bit products (VNNI)");
     if (precision == BLEMISH_PRECISION_BF16 && !engine_has_bf16())
         return error_set(e, BLEMISH_ERROR_UNSUPPORTED,
                          "precision: found bf16, expected fp32: this processor has no "

@@ -26,8 +26,8 @@ struct Backbone {
     Element type; /* of the buffers */
     float *input;
     void *buffers[BUFFERS], *scratch;
-    size_t batch, input_count;
-    BackboneFn observe; /* or NULL */
+    size_t batch, height, width; /* of the input */
+    BackboneFn observe;          /* or NULL */
     void *observe_user;
     double gmac;
 };
@@ -53,24 +53,23 @@ static const char *stage_of(const char *name) {
     return "stem";
 }
 
-/* The input's unit in int8: the largest normalised value is blue's (1 - 0.406) / 0.225. */
-#define INPUT_STEP (2.64f / INT8_MOST)
-
 /* The convolution of a quantised trunk; the residual is in the buffer that the result goes to. */
 static BlemishStatus open_int8(Builder *build, Conv **conv, const TrunkConv *c, const float *plain, ConvShape *shape,
                                int from, int to) {
     Error *e = build->e;
     const size_t per = c->in * c->kernel * c->kernel;
+    if (build->b->count == 0) {
+        build->step[to] = c->step;
+        return stem_open(conv, build->engine, c, plain, shape, e);
+    }
     int8_t *weight = array_new(c->out * per, 1, e);
     float *scale = array_new(c->out, sizeof *scale, e), *bias = array_new(c->out, sizeof *bias, e);
     if (weight && scale && bias) {
-        const bool input = build->b->count == 0;
         quantise_rows(plain, c->out, per, per, weight, scale);
         for (size_t i = 0; i < c->out; i++) {
-            scale[i] *= (input ? INPUT_STEP : build->step[from]) / c->step;
+            scale[i] *= build->step[from] / c->step;
             bias[i] = c->bias[i] / c->step;
         }
-        shape->from = input ? ELEMENT_S8 : ELEMENT_U8;
         shape->to = shape->relu ? ELEMENT_U8 : ELEMENT_S8;
         shape->added = to == D ? ELEMENT_S8 : ELEMENT_U8;
         shape->add_scale = build->step[to] / c->step;
@@ -160,6 +159,7 @@ static BlemishStatus build_steps(Builder *build, const Trunk *trunk, size_t heig
     Backbone *b = build->b;
     const TrunkConv *convs = trunk->convs;
     if (!add_step(build, &convs[0], height, width, false, true, B, A)) return build->e->status;
+    note_size(&build->largest, stem_input_bytes(b->batch, height, width));
     height = conv_out_size(height, 7, 2, 3), width = conv_out_size(width, 7, 2, 3);
     if (pool_open(&b->pool, build->engine, b->type, b->batch, height, width, convs[0].out, build->e))
         return build->e->status;
@@ -183,12 +183,13 @@ BlemishStatus backbone_open(Backbone **out, Engine *engine, const Trunk *trunk, 
     if (b == NULL) return e->status;
     b->type = type;
     b->batch = batch;
-    b->input_count = batch * height * width * 3;
+    b->height = height;
+    b->width = width;
     b->engine = engine;
     Builder build = {.b = b, .engine = engine, .trunk = trunk, .e = e};
     int before = engine_enter(engine);
     if (build_steps(&build, trunk, height, width) == BLEMISH_OK) {
-        b->input = array_new(b->input_count, sizeof(float), e);
+        b->input = array_new(batch * height * width * 3, sizeof(float), e);
         for (int i = 0; i < BUFFERS; i++) b->buffers[i] = array_new(build.largest, 1, e);
         b->scratch = array_new(build.scratch, 1, e);
     }
@@ -204,20 +205,20 @@ float *backbone_input(Backbone *backbone) {
     return backbone->input;
 }
 
-/* The input as the first convolution reads it: in buffer B, which holds more than twice as much. */
+/* The input as the first convolution reads it, in buffer B. */
 static const void *take_input(const Backbone *b) {
     enum { SLICE = 1 << 14 };
-    if (b->type == ELEMENT_F32) return b->input;
-    const Kernels *k = kernels();
+    const size_t count = b->batch * b->height * b->width * 3;
     void *out = b->buffers[B];
-#pragma omp parallel for schedule(static)
-    for (size_t i = 0; i < b->input_count; i += SLICE) {
-        const size_t n = b->input_count - i < SLICE ? b->input_count - i : SLICE;
-        if (b->type == ELEMENT_BF16)
-            k->to_bf16(b->input + i, n, (uint16_t *)out + i);
-        else
-            k->to_s8(b->input + i, n, 1.0f / INPUT_STEP, (int8_t *)out + i);
+    if (b->type == ELEMENT_F32) return b->input;
+    if (b->type == ELEMENT_U8) {
+        stem_input(b->input, b->batch, b->height, b->width, out);
+        return out;
     }
+    const Kernels *k = kernels();
+#pragma omp parallel for schedule(static)
+    for (size_t i = 0; i < count; i += SLICE)
+        k->to_bf16(b->input + i, count - i < SLICE ? count - i : SLICE, (uint16_t *)out + i);
     return out;
 }
 

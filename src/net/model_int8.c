@@ -40,6 +40,7 @@ static BlemishStatus list_rows(Listing *l, const char *name, const char *suffix,
     return BLEMISH_OK;
 }
 
+/* The first convolution's weights stay floats: stem.c. */
 static BlemishStatus list_conv(Listing *l, const Trunk *trunk, const TrunkConv *c, Error *e) {
     const size_t shape[4] = {c->out, c->in, c->kernel, c->kernel}, one = 1;
     char name[64];
@@ -47,9 +48,15 @@ static BlemishStatus list_conv(Listing *l, const Trunk *trunk, const TrunkConv *
     float *owned;
     const float *weight = trunk_weight(trunk, c, &owned, e);
     if (weight == NULL) return e->status;
-    const BlemishStatus status = list_rows(l, name, ".weight", 4, shape, weight, c->in * c->kernel * c->kernel, e);
-    array_free(owned);
-    if (status) return status;
+    if (c == trunk->convs) {
+        l->owned[l->count] = owned;
+        snprintf(l->names[l->count], sizeof l->names[0], "%s.weight", name);
+        list_tensor(l, TENSOR_F32, 4, shape, weight);
+    } else {
+        const BlemishStatus status = list_rows(l, name, ".weight", 4, shape, weight, c->in * c->kernel * c->kernel, e);
+        array_free(owned);
+        if (status) return status;
+    }
     snprintf(l->names[l->count], sizeof l->names[0], "%s.bias", name);
     list_tensor(l, TENSOR_F32, 1, &c->out, c->bias);
     snprintf(l->names[l->count], sizeof l->names[0], "%s.step", name);
@@ -97,8 +104,7 @@ static BlemishStatus load_mix(const HeadParams *p, size_t c2, int mix, const Ten
     snprintf(name, sizeof name, "%s.scale", mix_names[mix]);
     if (rows && scale && fetch(file, mix_names[mix], 2, shape, rows, e) == BLEMISH_OK &&
         fetch(file, name, 1, shape, scale, e) == BLEMISH_OK)
-        for (size_t i = 0; i < shape[0] * shape[1]; i++)
-            weight[i / shape[1] * p->c + i % shape[1]] = rows[i] * scale[i / shape[1]];
+        scale_rows(rows, scale, shape[0], shape[1], p->c, weight, file->path, name, e);
     array_free(rows);
     array_free(scale);
     return e->status;

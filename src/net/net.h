@@ -51,6 +51,16 @@ const float *trunk_weight(const Trunk *trunk, const TrunkConv *conv, float **own
 BlemishStatus trunk_fetch(Trunk *trunk, Error *e);
 void trunk_close(Trunk *trunk);
 
+/* ---- stem.c: the first convolution of a quantised trunk ---------------------------------------------------- */
+/* Rounds its weights for inputs of these second moments (moments_add). */
+BlemishStatus stem_quantise(const TrunkConv *conv, const float *moments, Error *e);
+/* shape as of floats; the convolution reads what stem_input makes and writes bytes worth conv->step. */
+BlemishStatus stem_open(Conv **out, Engine *engine, const TrunkConv *conv, const float *weight, const ConvShape *shape,
+                        Error *e);
+size_t stem_input_bytes(size_t batch, size_t height, size_t width);
+/* in (batch, height, width, 3), normalised. Inside engine_enter. */
+void stem_input(const float *in, size_t batch, size_t height, size_t width, uint8_t *out);
+
 /* ---- backbone.c ----------------------------------------------------------------------------------------- */
 typedef struct Backbone Backbone;
 /* Input sizes from 32; type is what it computes in and its maps are of: ELEMENT_F32, ELEMENT_BF16 where
@@ -141,13 +151,20 @@ BlemishStatus heads_load_tensor(Heads *heads, size_t index, const TensorFile *fi
 enum { INT8_MOST = 127 };
 /* out (rows, per) = row / scale, to the nearest, of rows at `stride`; scale (rows) makes the largest INT8_MOST. */
 void quantise_rows(const float *weight, size_t rows, size_t per, size_t stride, int8_t *out, float *scale);
-/* The same of contiguous rows, with the least squared error of the outputs that single changes of an integer reach, for
- * inputs whose second moments, times any factor, are `moments` (per, per): never more than quantise_rows leaves. */
+/* Back: out, rows at `stride`, = rounded (rows, per) * scale (rows). FORMAT "PATH: NAME: ..." where it is not finite.
+ */
+BlemishStatus scale_rows(const float *rounded, const float *scale, size_t rows, size_t per, size_t stride, float *out,
+                         const char *path, const char *name, Error *e);
+/* quantise_rows of contiguous rows, with the least squared error of the outputs that single changes of an integer
+ * reach, for inputs whose second moments, times any factor, are `moments` (per, per): never more than quantise_rows
+ * leaves. */
 BlemishStatus quantise_rows_for(const float *weight, size_t rows, size_t per, const float *moments, int8_t *out,
                                 float *scale, Error *e);
-/* Adds the second moments of what the convolution sees of one input (height, width, in). Inside engine_enter. */
+/* Adds the second moments of what the convolution sees of one input (height, width, in), and of each pixel of a map of
+ * c channels. Inside engine_enter. */
 BlemishStatus moments_add(float *moments, Engine *engine, const TrunkConv *conv, const float *input, size_t height,
                           size_t width, Error *e);
+BlemishStatus moments_add_map(float *moments, Engine *engine, const float *map, size_t pixels, size_t c, Error *e);
 
 /* ---- quantise.c ------------------------------------------------------------------------------------------ */
 enum { RANGE_BINS = 2048 };
@@ -157,13 +174,16 @@ typedef struct Range {
     uint64_t bins[RANGE_BINS];
 } Range;
 void range_add(Range *range, const float *values, size_t count);
-/* The step of `levels` that makes the least squared error of rounding and saturation together. */
+/* The largest step of `levels` whose squared error, of rounding and saturation together, is at most RANGE_SLACK times
+ * the least: around the least it changes little with the step, and what saturates is what is unusual, the defects. */
+#define RANGE_SLACK 1.3
 float range_step(const Range *range, size_t levels);
-/* Rounds the weights in place and sets the steps from the range of each convolution's result. `moments` are those of
- * the first convolution, or NULL. */
-BlemishStatus trunk_quantise(Trunk *trunk, const Range *ranges, const float *moments, Error *e);
-/* The same of JIMS heads; their adaptor is multiplied into the segmentation head before. */
-BlemishStatus heads_quantise(Heads *heads, Engine *engine, const Trunk *trunk, Error *e);
+/* Rounds the weights in place and sets the steps from the range of each convolution's result. patches: second moments
+ * of what the first convolution sees (moments_add). */
+BlemishStatus trunk_quantise(Trunk *trunk, const Range *ranges, const float *patches, Error *e);
+/* The same of JIMS heads; their adaptor is multiplied into the segmentation head before, which is rounded for features
+ * of these second moments, (c2, c2) and (c3, c3). */
+BlemishStatus heads_quantise(Heads *heads, Engine *engine, const Trunk *trunk, float *const moments[2], Error *e);
 void heads_adaptor_identity(Heads *heads);
 /* The steps of the features from those of layer2's and layer3's last convolution. */
 void heads_take_steps(Heads *heads, const Trunk *trunk);

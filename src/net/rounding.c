@@ -14,6 +14,18 @@ void quantise_rows(const float *weight, size_t rows, size_t per, size_t stride, 
     }
 }
 
+BlemishStatus scale_rows(const float *rounded, const float *scale, size_t rows, size_t per, size_t stride, float *out,
+                         const char *path, const char *name, Error *e) {
+    bool finite = true;
+    for (size_t i = 0; i < rows * per; i++) {
+        const float value = rounded[i] * scale[i / per];
+        finite &= isfinite(value);
+        out[i / per * stride + i % per] = value;
+    }
+    if (finite) return BLEMISH_OK;
+    return error_set(e, BLEMISH_ERROR_FORMAT, "%s: %s: found a weight that is not finite", path, name);
+}
+
 /* Of the integers next to one another, the best for row `q` in turn, until none is better: the row's error d = q - w /
  * scale makes d' M d of squared error in the output, M being the moments. The largest stays: it is the row's scale. */
 static void descend(const float *w, float scale, const float *moments, size_t per, int8_t *q, double *slope) {
@@ -43,10 +55,11 @@ static void descend(const float *w, float scale, const float *moments, size_t pe
 
 BlemishStatus quantise_rows_for(const float *weight, size_t rows, size_t per, const float *moments, int8_t *out,
                                 float *scale, Error *e) {
-    double *slope = array_new(per, sizeof *slope, e);
+    double *slope = array_new(rows * per, sizeof *slope, e);
     if (slope == NULL) return e->status;
     quantise_rows(weight, rows, per, per, out, scale);
-    for (size_t r = 0; r < rows; r++) descend(weight + r * per, scale[r], moments, per, out + r * per, slope);
+#pragma omp parallel for schedule(dynamic)
+    for (size_t r = 0; r < rows; r++) descend(weight + r * per, scale[r], moments, per, out + r * per, slope + r * per);
     array_free(slope);
     return BLEMISH_OK;
 }
@@ -82,4 +95,8 @@ BlemishStatus moments_add(float *moments, Engine *engine, const TrunkConv *c, co
     }
     array_free(patches);
     return e->status;
+}
+
+BlemishStatus moments_add_map(float *moments, Engine *engine, const float *map, size_t pixels, size_t c, Error *e) {
+    return gemm(engine, true, false, c, c, pixels, map, c, map, c, true, moments, c, e);
 }

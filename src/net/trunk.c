@@ -112,17 +112,19 @@ done:
     return e->status;
 }
 
-/* int8 weights become multiples of their row's scale. */
-static BlemishStatus apply_scales(const Trunk *trunk, const TrunkConv *conv, float *weight, Error *e) {
-    char name[128];
+/* Integers become multiples of their row's scale; floats have none. */
+static BlemishStatus apply_scales(const Trunk *trunk, const TrunkConv *conv, const char *name, float *weight,
+                                  Error *e) {
+    char scale_name[128];
     const size_t per = conv->in * conv->kernel * conv->kernel;
+    if (tensor_file_find(trunk->file, name)->type != TENSOR_I8) return BLEMISH_OK;
     float *scale = array_new(conv->out, sizeof *scale, e);
     if (scale == NULL) return e->status;
-    snprintf(name, sizeof name, "backbone.%s.scale", conv->name);
-    const BlemishStatus status = fetch(trunk->file, name, 1, &conv->out, scale, e);
-    for (size_t i = 0; i < conv->out * per && status == BLEMISH_OK; i++) weight[i] *= scale[i / per];
+    snprintf(scale_name, sizeof scale_name, "backbone.%s.scale", conv->name);
+    if (fetch(trunk->file, scale_name, 1, &conv->out, scale, e) == BLEMISH_OK)
+        scale_rows(weight, scale, conv->out, per, per, weight, trunk->file->path, scale_name, e);
     array_free(scale);
-    return status;
+    return e->status;
 }
 
 const float *trunk_weight(const Trunk *trunk, const TrunkConv *conv, float **owned, Error *e) {
@@ -132,7 +134,7 @@ const float *trunk_weight(const Trunk *trunk, const TrunkConv *conv, float **own
     if (conv->weight) return conv->weight;
     if ((*owned = array_new(weight_count(conv), sizeof **owned, e)) == NULL) return NULL;
     snprintf(name, sizeof name, "backbone.%s.weight", conv->name);
-    if (fetch(trunk->file, name, 4, shape, *owned, e) || (conv->step > 0 && apply_scales(trunk, conv, *owned, e))) {
+    if (fetch(trunk->file, name, 4, shape, *owned, e) || apply_scales(trunk, conv, name, *owned, e)) {
         array_free(*owned);
         *owned = NULL;
     }
