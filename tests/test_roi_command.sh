@@ -17,8 +17,8 @@ write("left.png", [[255] * 4 + [0] * 4] * 4)
 write("black.png", [[0] * 8] * 4)
 EOP
 "$blemish" synth data --size 64 --train-good 8 --train-defect 4 --test-good 5 --test-defect 4 --quiet
-train=("$blemish" train --data data --backbone resnet18 --weights "$weights" --set size=64 --set hidden=64 --set batch=8
-    --set epochs=1 --threads 1 --quiet --no-eval)
+train=("$blemish" train --data data --set size=64 --set hidden=64 --set batch=8 --set epochs=1
+    --threads 1 --quiet --no-eval)
 "${train[@]}" --out m.blemish --roi left.png >out
 cp m.blemish before
 
@@ -29,8 +29,7 @@ refuse 2 "learn: needs --data" roi m.blemish --learn
 refuse 1 "gone.png" roi m.blemish --mask gone.png
 refuse 1 "found a mask without a pixel that counts" roi m.blemish --mask black.png
 refuse 1 "good training images, expected 8 or more" roi m.blemish --learn --data data/test
-refuse 1 "found a model by tiles" train --data data --backbone resnet18 --weights "$weights" --set size=64 --tiles \
-    --threads 1 --quiet --out t.blemish --roi left.png
+refuse 1 "found a model by tiles" train --data data --set size=64 --tiles --threads 1 --quiet --out t.blemish --roi left.png
 refuse 1 "tiles: found a model with a region of interest" predict m.blemish data/test/good --tiles --threads 1
 cmp m.blemish before || fail "a refusal changed the model"
 
@@ -52,9 +51,9 @@ info m.blemish 'v["header"]["roi"] is True and v["header"]["format_version"] == 
 info m.blemish 'v["header"]["min_area"] == 9 and v["header"]["border"] == 0 and v["header"]["roi"] is True'
 "$blemish" roi m.blemish --min-area 0 >out
 cmp m.blemish before || fail "a least area that was taken back left something"
-"$blemish" roi m.blemish --border 12 --out border.blemish >out 2>err
+"$blemish" roi m.blemish --border 30 --out border.blemish >out 2>err
 grep -q "blemish calibrate" err || fail "nothing was said of the thresholds: $(cat err)"
-info border.blemish 'v["header"]["border"] == 12 and v["header"]["roi"] is True and
+info border.blemish 'v["header"]["border"] == 30 and v["header"]["roi"] is True and
     (v["header"]["calibration"]["rule"], v["header"]["calibration"]["pixel_rule"]) == ("f1", "given")'
 "$blemish" roi m.blemish --none --out whole.blemish >out 2>err
 grep -q "blemish calibrate" err || fail "nothing was said of the thresholds: $(cat err)"
@@ -76,12 +75,12 @@ for line in open("p.jsonl"):
     assert (regions[0]["centroid_x"], regions[0]["centroid_y"]) == (15.5, 31.5)
 EOP
 for model in m border; do "$blemish" eval $model.blemish --data data --csv $model.csv --threads 1 --quiet >$model.txt; done
-"$blemish" eval m.blemish --data data --border 12 --csv option.csv --report r --threads 1 --quiet >option.txt
+"$blemish" eval m.blemish --data data --border 30 --csv option.csv --report r --threads 1 --quiet >option.txt
 cmp border.csv option.csv && diff <(grep -v seconds border.txt) <(grep -v seconds option.txt) ||
     fail "eval --border gives other results than the model's border"
 cut -d, -f1-5 m.csv | cmp - <(cut -d, -f1-5 option.csv) || fail "a border changed the score's own verdicts"
 ! cmp -s m.csv option.csv || fail "a border changed no map"
-python3 -c 'import json; assert json.load(open("r/report.json"))["model"]["header"]["border"] == 12' || fail "report.json"
+python3 -c 'import json; assert json.load(open("r/report.json"))["model"]["header"]["border"] == 30' || fail "report.json"
 "$blemish" eval border.blemish --data data --border 0 --csv none.csv --threads 1 --quiet >out
 cmp m.csv none.csv || fail "eval --border 0 does not turn the model's border off"
 cmp m.blemish before || fail "eval changed the model"

@@ -47,6 +47,7 @@ def arguments():
     p.add_argument("--cooldown", type=float, default=0.3)
     p.add_argument("--start", metavar="FILE", help="weights to begin with, otherwise random ones")
     p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--version", default="0", help="for the file's metadata (default %(default)s)")
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--stop-after", type=int, metavar="N", help="end after N steps; the same command goes on")
     a = p.parse_args()
@@ -122,7 +123,7 @@ def save(path, state):
 
 def identity(a):
     """What a checkpoint must share with the command that resumes it."""
-    return {k: v for k, v in vars(a).items() if k not in ("run", "steps", "cooldown", "threads", "stop_after")}
+    return {k: v for k, v in vars(a).items() if k not in ("run", "steps", "cooldown", "threads", "stop_after", "version")}
 
 
 def resume(a, network, optimise):
@@ -207,9 +208,9 @@ def main():
     if step < a.steps:
         sys.exit("pretrain: stopped at step %d of %d; the same command goes on" % (step, a.steps))
     write_safetensors(os.path.join(a.run, "builtin.safetensors"), network.trunk.cpu().state_dict(),
-                      {"name": "builtin", "architecture": "resnet18", "objective": json.dumps(a.objective),
-                       "data": "procedural surfaces, %d programs" % a.programs, "steps": str(a.steps),
-                       "license": "MIT"})
+                      {"name": "builtin", "version": a.version, "architecture": "resnet18", "license": "MIT",
+                       "data": "procedural surfaces, %d programs" % a.programs, "objective": json.dumps(a.objective),
+                       "steps": str(a.steps)})
 
 
 if __name__ == "__main__":

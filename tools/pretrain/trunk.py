@@ -78,16 +78,20 @@ def read_safetensors(path):
 
 
 def write_safetensors(path, state, metadata):
-    """state: a trunk's state_dict, written as fp16. A number that fp16 cannot hold is an error: nothing is clipped."""
+    """state: a trunk's state_dict. Convolutions are written as fp16, in which a number beyond its range is an error, not
+    clipped; BatchNorm's tensors, whose range is wide and which are small, as fp32."""
     header, data, at = {"__metadata__": metadata}, [], 0
     for name, tensor in sorted(state.items()):
         if name.endswith("num_batches_tracked"):
             continue
-        with np.errstate(over="ignore"):
-            values = tensor.detach().float().numpy().astype(np.float16)
+        values = tensor.detach().float().numpy()
+        if values.ndim > 1:
+            with np.errstate(over="ignore"):
+                values = values.astype(np.float16)
         if not np.isfinite(values).all():
             raise ValueError("%s: found a value beyond fp16" % name)
-        header[name] = {"dtype": "F16", "shape": list(values.shape), "data_offsets": [at, at + values.nbytes]}
+        kind = "F16" if values.dtype == np.float16 else "F32"
+        header[name] = {"dtype": kind, "shape": list(values.shape), "data_offsets": [at, at + values.nbytes]}
         data.append(values.tobytes())
         at += values.nbytes
     text = json.dumps(header, separators=(",", ":")).encode()
