@@ -1,4 +1,4 @@
-#include "helper_model.h"
+#include "helper_folder.h"
 
 #include <fcntl.h>
 #include <jansson.h>
@@ -10,20 +10,6 @@
 #include <unistd.h>
 
 #define WEIGHTS_SHA256 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
-
-static char folder[PATH_SIZE];
-
-static int open_folder(void **state) {
-    (void)state;
-    folder_make(folder);
-    return 0;
-}
-
-static int close_folder(void **state) {
-    (void)state;
-    folder_remove(folder);
-    return 0;
-}
 
 /* A model in which every field differs from a new one's. */
 static void special_model(Model *m) {

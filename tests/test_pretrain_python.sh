@@ -2,13 +2,7 @@
 # tools/pretrain/pretrain.py: a run that was stopped goes on to the same bits, a run that is to be longer leaves from
 # where its rate began to fall; refusals; the file can be read. Usage: test_pretrain_python.sh BUILD_FOLDER SOURCE_FOLDER
 set -euo pipefail
-python3 -c 'import torch, numpy' 2>/dev/null || { echo "skipped: python3 has no torch"; exit 77; }
-library=$1/libblemish.so
-if ldd "$library" | grep -q libasan; then
-    echo "skipped: a sanitized library cannot be loaded into python3"
-    exit 77
-fi
-export BLEMISH_LIBRARY=$library PYTHONDONTWRITEBYTECODE=1
+. "$2/tests/helper_python.sh" "$1" "torch, numpy"
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 run() {

@@ -1,6 +1,6 @@
 /* blemish_model_quantise: what it refuses, and that a refusal leaves the model as it was; files of quantised models
  * that are damaged or wrong in one place. */
-#include "helper_model.h"
+#include "helper_folder.h"
 #include "api/api.h"
 
 #include <fcntl.h>
@@ -12,20 +12,6 @@
 #include <unistd.h>
 
 enum { HEIGHT = 41, WIDTH = 67 }; /* odd, and no multiples of what layers divide by */
-
-static char folder[PATH_SIZE];
-
-static int open_folder(void **state) {
-    (void)state;
-    folder_make(folder);
-    return 0;
-}
-
-static int close_folder(void **state) {
-    (void)state;
-    folder_remove(folder);
-    return 0;
-}
 
 /* ---- misuse ---------------------------------------------------------------------------------------------- */
 

@@ -1,24 +1,11 @@
 /* How a region of interest is learned from good images. */
 #include "api/api.h"
+#include "helper_folder.h"
 #include "helper_train.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-static char folder[PATH_SIZE];
-
-static int open_folder(void **state) {
-    (void)state;
-    folder_make(folder);
-    return 0;
-}
-
-static int close_folder(void **state) {
-    (void)state;
-    folder_remove(folder);
-    return 0;
-}
 
 /* One image of a round object with a texture of its own on a background, noise of so many grey levels over all. */
 typedef struct Scene {

@@ -1,22 +1,9 @@
 /* Training with a region of interest: what is outside has no say in what is learned. */
+#include "helper_folder.h"
 #include "helper_train.h"
 
 #include <stdio.h>
 #include <string.h>
-
-static char folder[PATH_SIZE];
-
-static int open_folder(void **state) {
-    (void)state;
-    folder_make(folder);
-    return 0;
-}
-
-static int close_folder(void **state) {
-    (void)state;
-    folder_remove(folder);
-    return 0;
-}
 
 /* Changes every pixel that is not used by anything at all. */
 static void change_outside(BlemishImage *image, const uint8_t *used, uint64_t seed) {

@@ -1,25 +1,11 @@
 /* The families of surfaces: what their pictures promise, and what their functions refuse. */
 #include "data/surfaces.h"
-#include "helper_model.h"
+#include "helper_folder.h"
 #include "image/image.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-static char folder[PATH_SIZE];
-
-static int open_folder(void **state) {
-    (void)state;
-    folder_make(folder);
-    return 0;
-}
-
-static int remove_folder(void **state) {
-    (void)state;
-    folder_remove(folder);
-    return 0;
-}
 
 static BlemishSurfaceSettings sized(size_t width, size_t height, uint64_t families, int threads) {
     BlemishSurfaceSettings s;
@@ -414,5 +400,5 @@ int main(void) {
         cmocka_unit_test(sheets_are_pictures),
         cmocka_unit_test(programs_become_data_sets),
     };
-    return cmocka_run_group_tests(tests, open_folder, remove_folder);
+    return cmocka_run_group_tests(tests, open_folder, close_folder);
 }

@@ -2,13 +2,8 @@
 # tools/pretrain/surfaces.py: the C library's pictures from Python, its refusals as exceptions, a stream that goes on
 # where it stopped. Usage: test_surfaces_python.sh BUILD_FOLDER SOURCE_FOLDER
 set -euo pipefail
-python3 -c 'import numpy' 2>/dev/null || { echo "skipped: python3 has no numpy"; exit 77; }
-library=$1/libblemish.so
-if ldd "$library" | grep -q libasan; then
-    echo "skipped: a sanitized library cannot be loaded into python3"
-    exit 77
-fi
-BLEMISH_LIBRARY=$library PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=$2/tools/pretrain python3 - <<'EOF'
+. "$2/tests/helper_python.sh" "$1" numpy
+PYTHONPATH=$2/tools/pretrain python3 - <<'EOF'
 import numpy as np
 from surfaces import Surfaces
 

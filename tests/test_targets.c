@@ -1,24 +1,10 @@
 /* Training targets against the published chain, step by step in its plainest form. */
 #include "train/targets.h"
-#include "helper_model.h"
+#include "helper_folder.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-static char folder[PATH_SIZE];
-
-static int make_folder(void **state) {
-    (void)state;
-    folder_make(folder);
-    return 0;
-}
-
-static int remove_folder(void **state) {
-    (void)state;
-    folder_remove(folder);
-    return 0;
-}
 
 typedef enum Shape { SHAPE_EMPTY, SHAPE_BLOBS, SHAPE_SPECKLE, SHAPE_FULL, SHAPE_EDGES, SHAPES } Shape;
 
@@ -259,5 +245,5 @@ int main(void) {
         cmocka_unit_test(an_image_without_mask_has_no_segmentation),
         cmocka_unit_test(an_unreadable_mask_is_named),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, open_folder, close_folder);
 }
