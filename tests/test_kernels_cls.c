@@ -43,30 +43,56 @@ static void check_cls_x(const Kernels *k, Random *r, size_t w) {
     free_band(&x);
 }
 
-static void check_cls_y(const Kernels *k, Random *r, size_t w, Band band) {
+/* What d gets through the band from its rows t. */
+static void add_cls_y(const Band *band, const float *t, size_t y, size_t rows, size_t w, Sum *d) {
+    const size_t n = w * CLS_CHANNELS;
+    for (size_t u = 0; u < CLS_SIDE; u++)
+        for (size_t l = 0; l < band->in * rows; l++)
+            for (size_t x = 0; x < w; x++)
+                add_channels(d + l % rows * n + x * CLS_CHANNELS, band_at(band, shifted(y + l % rows, u), l / rows),
+                             t + l / rows * CLS_SIDE * n + u * n + x * CLS_CHANNELS);
+}
+
+/* A ring that holds no row but those that are read, which lie in it as they come. */
+static ClsMap ring_of(const Band *band, const float *t, size_t y, size_t rows, size_t w, float **ring) {
+    const size_t row = CLS_SIDE * w * CLS_CHANNELS;
+    size_t lowest = band->in, end = 0;
+    for (size_t o = y > 2 ? y - 2 : 0; o < band->out && o < y + rows + 2; o++) {
+        lowest = band->first[o] < lowest ? band->first[o] : lowest;
+        end = band->first[o] + band->taps > end ? band->first[o] + band->taps : end;
+    }
+    *ring = zero_floats((end - lowest) * row);
+    for (size_t i = lowest; i < end; i++) memcpy(*ring + i % (end - lowest) * row, t + i * row, row * sizeof **ring);
+    return (ClsMap){*ring, end - lowest, band};
+}
+
+static void check_cls_y(const Kernels *k, Random *r, size_t w, const Band bands[2]) {
+    const Band band = bands[0], second = bands[1];
     const size_t h = band.out, n = w * CLS_CHANNELS, nt = band.in * CLS_SIDE * n;
     const size_t y = below(r, h), rows = 1 + below(r, h - y < CLS_ROWS ? h - y : CLS_ROWS), i = below(r, band.in);
-    size_t lowest = band.in;
-    for (size_t o = y > 2 ? y - 2 : 0; o < h && o < y + rows + 2; o++)
-        lowest = band.first[o] < lowest ? band.first[o] : lowest;
-    const size_t top = below(r, lowest + 1);
-    float *t = random_floats(r, nt), *d = random_floats(r, h * n);
-    float *out = random_floats(r, rows * n), *low = random_floats(r, CLS_SIDE * n);
-    Sum *want = new_sums(out, rows * n), *want_low = new_sums(NULL, CLS_SIDE * n);
+    float *t = random_floats(r, nt), *t2 = random_floats(r, second.in * CLS_SIDE * n), *d = random_floats(r, h * n);
+    float *base = random_floats(r, rows * n), *out = random_floats(r, rows * n), *low = random_floats(r, CLS_SIDE * n);
+    float *rings[2];
+    const ClsMap maps[2] = {ring_of(&bands[0], t, y, rows, w, &rings[0]),
+                            ring_of(&bands[1], t2, y, rows, w, &rings[1])};
+    Sum *want = new_sums(NULL, rows * n), *want_low = new_sums(NULL, CLS_SIDE * n);
+    add_cls_y(&band, t, y, rows, w, want);
+    add_cls_y(&second, t2, y, rows, w, want);
     for (size_t u = 0; u < CLS_SIDE; u++)
         for (size_t x = 0; x < w; x++) {
             const size_t at = u * n + x * CLS_CHANNELS;
-            for (size_t l = 0; l < band.in * rows; l++)
-                add_channels(want + l % rows * n + x * CLS_CHANNELS, band_at(&band, shifted(y + l % rows, u), l / rows),
-                             t + l / rows * CLS_SIDE * n + at);
             for (size_t o = 0; o < h; o++)
                 add_channels(want_low + at, band_at(&band, shifted(o, u), i), d + o * n + x * CLS_CHANNELS);
         }
-    k->cls_lift_y(t + top * CLS_SIDE * n, top, &band, y, rows, w, out);
-    k->cls_project_y(d, &band, i, w, low);
+    k->cls_lift_y(maps, y, rows, w, NULL, out);
     assert_sums("cls_lift_y", out, want, rows * n);
+    for (size_t at = 0; at < rows * n; at++) sum_add(&want[at], (double)base[at]);
+    k->cls_lift_y(maps, y, rows, w, base, out);
+    assert_sums("cls_lift_y with a base", out, want, rows * n);
+    k->cls_project_y(d, &band, i, w, low);
     assert_sums("cls_project_y", low, want_low, CLS_SIDE * n);
-    free(t), free(d), free(out), free(low), free(want), free(want_low);
+    free(t), free(t2), free(d), free(base), free(out), free(low), free(want), free(want_low);
+    free(rings[0]), free(rings[1]);
 }
 
 /* ---- the map's channel ------------------------------------------------------------------------------------ */
@@ -256,9 +282,10 @@ static void check_cls_maxima_are_found_again(const Kernels *k, Random *r, size_t
 /* ---- every set ------------------------------------------------------------------------------------------- */
 
 static void check_cls_any_y(const Kernels *k, Random *r, size_t w) {
-    Band few = any_band(r, 1 + below(r, 9));
-    check_cls_y(k, r, w, few);
-    free_band(&few);
+    Band bands[2] = {any_band(r, 1 + below(r, 9))};
+    bands[1] = any_band(r, bands[0].out);
+    check_cls_y(k, r, w, bands);
+    free_band(&bands[0]), free_band(&bands[1]);
 }
 
 static void cls_y_takes_the_most_taps(void **state) {
@@ -266,7 +293,7 @@ static void cls_y_takes_the_most_taps(void **state) {
     for (size_t i = 0; kernels_at(i); i++) {
         Random r = random_new(2, i);
         Band most = random_band(&r, 7, BAND_TAPS_MAX + 2, BAND_TAPS_MAX);
-        check_cls_y(kernels_at(i), &r, 2, most);
+        check_cls_y(kernels_at(i), &r, 2, (Band[]){most, most});
         free_band(&most);
     }
 }

@@ -173,8 +173,8 @@ static void columns_are_lifted_row_by_row(void **state) {
     const size_t mix = (size_t)CLS_TAPS * CLS_CHANNELS, row = CLS_SIDE * g.w * CLS_CHANNELS;
     float *z2 = random_floats(&r, g.h2 * g.w2 * mix), *z3 = random_floats(&r, g.h3 * g.w3 * mix);
     float *t2 = zero_floats(g.h2 * row), *t3 = zero_floats(g.h3 * row), *want = zero_floats(row);
-    cls_lift_columns(kernels(), &lift.x2, z2, g.h2, t2);
-    cls_lift_columns(kernels(), &lift.x3, z3, g.h3, t3);
+    cls_lift_columns(kernels(), &lift.x2, z2, 0, g.h2, g.h2, t2);
+    cls_lift_columns(kernels(), &lift.x3, z3, 0, g.h3, g.h3, t3);
     for (size_t i = 0; i < g.h2; i++) {
         kernels()->cls_lift_x(z2 + i * g.w2 * mix, &lift.x2, want);
         assert_memory_equal(want, t2 + i * row, row * sizeof *want);

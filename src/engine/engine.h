@@ -44,6 +44,9 @@ typedef struct ConvShape {
     Element from, to;
     Element added;   /* int8: what the residual is, U8 or S8 */
     float add_scale; /* int8: units of dst that a unit of the residual is */
+    /* More than 1: src and dst are so many parts of this shape one behind the other, each computed by one thread alone,
+     * in the order of a static schedule. What a thread then makes of its part is in its own cache. */
+    size_t parts;
 } ConvShape;
 
 typedef struct Conv Conv;

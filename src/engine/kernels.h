@@ -33,6 +33,13 @@ typedef struct LiftMap {
     const Band *y, *x;
     size_t top; /* the map's row that data begins with; only rows that are read need be there */
 } LiftMap;
+/* Channel mixes lifted along x, (5, w, 128) for each row of a low-resolution map, and the band that lifts them along y.
+ * Row i of the map is row i % ring of t; only rows that are read need be there. */
+typedef struct ClsMap {
+    const float *t;
+    size_t ring;
+    const Band *y;
+} ClsMap;
 typedef struct LiftGrad {
     float *data;
     size_t stride;
@@ -89,9 +96,9 @@ typedef struct Kernels {
                          const float *mean_dy_xhat);
     /* z: one low-resolution row (x->in, 25, 128); t (5, w, 128)[u][x] = sum_v sum_j X[x + v - 2][j] z[j][u][v]. */
     void (*cls_lift_x)(const float *z, const Band *x, float *t);
-    /* t: rows from `top` on of (y->in, 5, w, 128); d (rows, w, 128), 1 to CLS_ROWS rows from output row y on,
-     * += sum_u sum_i Y[y + u - 2][i] t[i][u]. */
-    void (*cls_lift_y)(const float *t, size_t top, const Band *yb, size_t y, size_t rows, size_t w, float *d);
+    /* d (rows, w, 128), 1 to CLS_ROWS rows from output row y on, = base, of the same shape and NULL for 0, + sum over
+     * maps of sum_u sum_i Y[y + u - 2][i] t[i][u]. */
+    void (*cls_lift_y)(const ClsMap maps[2], size_t y, size_t rows, size_t w, const float *base, float *d);
     /* Transposes: t (5, w, 128) of low row i from d (h, w, 128); z (x->in, 25, 128) from t. Both overwrite. */
     void (*cls_project_y)(const float *d, const Band *yb, size_t i, size_t w, float *t);
     void (*cls_project_x)(const float *t, const Band *x, float *z);

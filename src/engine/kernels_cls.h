@@ -31,7 +31,8 @@ typedef struct ClsTap {
 } ClsTap;
 enum { CLS_ROW_TAPS_MAX = CLS_SIDE * CLS_ROWS * BAND_TAPS_MAX };
 
-static size_t cls_row_taps(const float *t, size_t top, const Band *yb, size_t y, size_t rows, size_t n, ClsTap *taps) {
+static size_t cls_row_taps(const ClsMap *m, size_t y, size_t rows, size_t n, ClsTap *taps) {
+    const Band *yb = m->y;
     size_t count = 0;
     for (size_t u = 0; u < CLS_SIDE; u++) {
         const size_t start = count;
@@ -40,7 +41,7 @@ static size_t cls_row_taps(const float *t, size_t top, const Band *yb, size_t y,
             if (r == SIZE_MAX) continue;
             for (size_t i = 0; i < yb->taps; i++) {
                 if (yb->weight[r * yb->taps + i] == 0.0f) continue;
-                const float *row = t + ((yb->first[r] + i - top) * CLS_SIDE + u) * n;
+                const float *row = m->t + ((yb->first[r] + i) % m->ring * CLS_SIDE + u) * n;
                 size_t at = start;
                 while (at < count && taps[at].row != row) at++;
                 if (at == count) taps[count++] = (ClsTap){.row = row};
@@ -52,13 +53,16 @@ static size_t cls_row_taps(const float *t, size_t top, const Band *yb, size_t y,
 }
 
 /* Neighbouring output rows read nearly the same rows of t: each is loaded once for CLS_ROWS of them. */
-static void cls_lift_y(const float *t, size_t top, const Band *yb, size_t y, size_t rows, size_t w, float *d) {
+static void cls_lift_y(const ClsMap maps[2], size_t y, size_t rows, size_t w, const float *base, float *d) {
     enum { STEP = 4 };
     const size_t n = w * CLS_CHANNELS;
-    ClsTap taps[CLS_ROW_TAPS_MAX];
-    const size_t count = cls_row_taps(t, top, yb, y, rows, n, taps);
+    ClsTap taps[2 * CLS_ROW_TAPS_MAX];
+    size_t count = cls_row_taps(&maps[0], y, rows, n, taps);
+    count += cls_row_taps(&maps[1], y, rows, n, taps + count);
     for (size_t i = 0; i < n; i += STEP * LANES) {
         V acc[CLS_ROWS][STEP] = {0};
+        for (size_t r = 0; base && r < rows; r++)
+            UNROLL for (size_t k = 0; k < STEP; k++) acc[r][k] = LOAD(base + r * n + i + k * LANES);
         for (size_t c = 0; c < count; c++) {
             V v[STEP];
             UNROLL for (int k = 0; k < STEP; k++) v[k] = LOAD(taps[c].row + i + (size_t)k * LANES);
@@ -67,8 +71,7 @@ static void cls_lift_y(const float *t, size_t top, const Band *yb, size_t y, siz
         }
         UNROLL for (size_t r = 0; r < CLS_ROWS; r++) {
             if (r == rows) break;
-            float *o = d + r * n + i;
-            UNROLL for (size_t k = 0; k < STEP; k++) STORE(o + k * LANES, LOAD(o + k * LANES) + acc[r][k]);
+            UNROLL for (size_t k = 0; k < STEP; k++) STORE(d + r * n + i + k * LANES, acc[r][k]);
         }
     }
 }

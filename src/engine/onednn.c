@@ -10,6 +10,7 @@
  * a primitive usable from any thread; oneDNN's own is tied to the thread that created the primitive. */
 typedef struct Primitive {
     Engine *engine;
+    dnnl_stream_t stream; /* the engine's or, of a part, its own */
     dnnl_primitive_t primitive;
     dnnl_memory_t src, dst, scratch, weight, bias;
     dnnl_memory_t scale; /* of int8 weights, in 3.x; 2.x has it in the primitive */
@@ -20,6 +21,9 @@ typedef struct Primitive {
 struct Conv {
     Primitive p;
     Winograd *winograd; /* or NULL; then there is no primitive */
+    size_t parts;
+    Primitive *others;           /* of the parts after the first: with memory objects and a stream of their own */
+    size_t src_bytes, dst_bytes; /* of a part */
 };
 struct Pool {
     Primitive p;
@@ -147,21 +151,33 @@ void engine_library_version(char text[32]) {
 
 /* ---- primitives ------------------------------------------------------------------------------------------ */
 
+static void memories_destroy(dnnl_memory_t *const memories[], size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (*memories[i]) dnnl_memory_destroy(*memories[i]);
+}
+
 static void primitive_close(Primitive *p) {
-    dnnl_memory_t memories[] = {p->src, p->dst, p->scratch, p->weight, p->bias, p->scale};
-    for (size_t i = 0; i < sizeof memories / sizeof *memories; i++)
-        if (memories[i]) dnnl_memory_destroy(memories[i]);
+    memories_destroy((dnnl_memory_t *[]){&p->src, &p->dst, &p->scratch, &p->weight, &p->bias, &p->scale}, 6);
     if (p->primitive) dnnl_primitive_destroy(p->primitive);
 }
 
-/* Memory objects without buffers for what is named at run time, and the primitive itself. */
-static BlemishStatus primitive_finish(Primitive *p, const_dnnl_primitive_desc_t pd, Error *e) {
+/* Memory objects without buffers for what is named at run time. */
+static BlemishStatus primitive_places(Primitive *p, const_dnnl_primitive_desc_t pd, Error *e) {
     dnnl_engine_t engine = p->engine->engine;
     ConstDesc scratch = query(pd, dnnl_query_scratchpad_md);
     p->scratch_bytes = desc_bytes(scratch);
     TRY_DNNL(dnnl_memory_create(&p->src, query(pd, dnnl_query_src_md), engine, DNNL_MEMORY_NONE));
     TRY_DNNL(dnnl_memory_create(&p->dst, query(pd, dnnl_query_dst_md), engine, DNNL_MEMORY_NONE));
     TRY_DNNL(dnnl_memory_create(&p->scratch, scratch, engine, DNNL_MEMORY_NONE));
+    return BLEMISH_OK;
+done:
+    return e->status;
+}
+
+/* These and the primitive itself. */
+static BlemishStatus primitive_finish(Primitive *p, const_dnnl_primitive_desc_t pd, Error *e) {
+    p->stream = p->engine->stream;
+    if (primitive_places(p, pd, e)) return e->status;
     TRY_DNNL(dnnl_primitive_create(&p->primitive, pd));
     return BLEMISH_OK;
 done:
@@ -184,9 +200,8 @@ static BlemishStatus primitive_run(Primitive *p, const void *src, void *dst, voi
 #if DNNL_VERSION_MAJOR >= 3
     if (p->scale) args[n++] = (dnnl_exec_arg_t){DNNL_ARG_ATTR_SCALES | DNNL_ARG_WEIGHTS, p->scale};
 #endif
-    TRY_DNNL(dnnl_primitive_execute(p->primitive, p->engine->stream, n, args));
-    TRY_DNNL(dnnl_stream_wait(p->engine->stream));
-    work_done(p);
+    TRY_DNNL(dnnl_primitive_execute(p->primitive, p->stream, n, args));
+    TRY_DNNL(dnnl_stream_wait(p->stream));
     return BLEMISH_OK;
 done:
     return e->status;
@@ -274,6 +289,36 @@ static dnnl_status_t conv_attributes(dnnl_primitive_attr_t *attr, const ConvShap
     return s;
 }
 
+/* The parts after the first share its primitive and weights. */
+static BlemishStatus open_parts(Conv *conv, const_dnnl_primitive_desc_t pd, Error *e) {
+    conv->others = array_new(conv->parts - 1, sizeof *conv->others, e);
+    if (conv->others == NULL) return e->status;
+    conv->src_bytes = desc_bytes(query(pd, dnnl_query_src_md));
+    conv->dst_bytes = desc_bytes(query(pd, dnnl_query_dst_md));
+    conv->p.work.gmac *= (double)conv->parts;
+    conv->p.work.gb *= (double)conv->parts;
+    for (size_t i = 0; i + 1 < conv->parts; i++) {
+        Primitive *p = &conv->others[i];
+        *p = conv->p;
+        p->src = p->dst = p->scratch = NULL;
+        p->stream = NULL;
+        TRY_DNNL(dnnl_stream_create(&p->stream, p->engine->engine, dnnl_stream_default_flags));
+        if (primitive_places(p, pd, e)) return e->status;
+    }
+    return BLEMISH_OK;
+done:
+    return e->status;
+}
+
+static void close_parts(Conv *conv) {
+    for (size_t i = 0; conv->others && i + 1 < conv->parts; i++) {
+        Primitive *p = &conv->others[i];
+        memories_destroy((dnnl_memory_t *[]){&p->src, &p->dst, &p->scratch}, 3);
+        if (p->stream) dnnl_stream_destroy(p->stream);
+    }
+    array_free(conv->others);
+}
+
 /* weight is float, or int8 where there is a scale. */
 static BlemishStatus conv_make(Conv **out, Engine *engine, const ConvShape *shape, const void *weight,
                                const float *scale, const float *bias, Error *e) {
@@ -292,7 +337,10 @@ static BlemishStatus conv_make(Conv **out, Engine *engine, const ConvShape *shap
     Desc plain = DESC_NONE;
     dnnl_primitive_attr_t attr = NULL;
     dnnl_primitive_desc_t pd = NULL;
-    const size_t tile = winograd_tile(shape);
+    const int threads = omp_get_max_threads();
+    conv->parts = shape->parts > 1 ? shape->parts : 1;
+    if (conv->parts > 1) omp_set_num_threads(1); /* what a primitive is made for */
+    const size_t tile = conv->parts > 1 ? 0 : winograd_tile(shape);
     if (tile) {
         conv->p.work = conv_work(shape, (tile + 2) * (tile + 2) * shape->in * shape->out * sizeof(float));
         winograd_open(&conv->winograd, shape, tile, weight, bias, engine->threads, e);
@@ -312,8 +360,10 @@ static BlemishStatus conv_make(Conv **out, Engine *engine, const ConvShape *shap
     if (scale && memory_packed(&conv->p.scale, engine, desc_of(&d.bias), desc_of(&d.bias), scale, e)) goto done;
 #endif
     conv->p.work = conv_work(shape, desc_bytes(query(pd, dnnl_query_weights_md)));
-    primitive_finish(&conv->p, pd, e);
+    if (primitive_finish(&conv->p, pd, e)) goto done;
+    if (conv->parts > 1) open_parts(conv, pd, e);
 done:
+    omp_set_num_threads(threads);
     if (pd) dnnl_primitive_desc_destroy(pd);
     if (attr) dnnl_primitive_attr_destroy(attr);
     desc_free(&d.src), desc_free(&d.weight), desc_free(&d.bias), desc_free(&d.dst), desc_free(&plain);
@@ -347,20 +397,43 @@ BlemishStatus conv_open_int8(Conv **out, Engine *engine, const ConvShape *shape,
 #endif
 }
 
+/* A multiple of a cache line. */
+static size_t part_scratch(const Conv *conv) {
+    return (conv->p.scratch_bytes + 63) / 64 * 64;
+}
+
+static void run_parts(Conv *conv, const void *src, void *dst, void *scratch, Error *e) {
+#pragma omp parallel for schedule(static)
+    for (size_t i = 0; i < conv->parts; i++) {
+        Error mine = {0};
+        Primitive *p = i ? &conv->others[i - 1] : &conv->p;
+        if (primitive_run(p, (const uint8_t *)src + i * conv->src_bytes, (uint8_t *)dst + i * conv->dst_bytes,
+                          (uint8_t *)scratch + i * part_scratch(conv), &mine))
+#pragma omp critical
+            *e = mine;
+    }
+}
+
 BlemishStatus conv_run(Conv *conv, const void *src, void *dst, void *scratch, Error *e) {
-    if (conv->winograd == NULL) return primitive_run(&conv->p, src, dst, scratch, e);
-    winograd_run(conv->winograd, src, dst, scratch);
+    e->status = BLEMISH_OK;
+    if (conv->winograd)
+        winograd_run(conv->winograd, src, dst, scratch);
+    else if (conv->parts > 1)
+        run_parts(conv, src, dst, scratch, e);
+    else
+        primitive_run(&conv->p, src, dst, scratch, e);
     work_done(&conv->p);
-    return BLEMISH_OK;
+    return e->status;
 }
 
 size_t conv_scratch(const Conv *conv) {
-    return conv->winograd ? winograd_scratch(conv->winograd) : conv->p.scratch_bytes;
+    return conv->winograd ? winograd_scratch(conv->winograd) : conv->parts * part_scratch(conv);
 }
 
 void conv_close(Conv *conv) {
     if (conv == NULL) return;
     winograd_close(conv->winograd);
+    close_parts(conv);
     primitive_close(&conv->p);
     array_free(conv);
 }
@@ -396,7 +469,9 @@ done:
 }
 
 BlemishStatus pool_run(Pool *pool, const void *src, void *dst, void *scratch, Error *e) {
-    return primitive_run(&pool->p, src, dst, scratch, e);
+    if (primitive_run(&pool->p, src, dst, scratch, e)) return e->status;
+    work_done(&pool->p);
+    return BLEMISH_OK;
 }
 
 size_t pool_scratch(const Pool *pool) {

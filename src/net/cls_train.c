@@ -33,6 +33,7 @@ BlemishStatus cls_forward_clean(HeadTrainer *t, const HeadBatch *batch, Error *e
     const Geometry *g = &t->g;
     const size_t n2 = g->h2 * g->w2, n3 = g->h3 * g->w3, row = g->w * CLS_CHANNELS;
     const Operand weight = clean_weight(t);
+    const ClsMap maps[2] = {{t->cls_t2, g->h2, &t->lift.y2}, {t->cls_t3, g->h3, &t->lift.y3}};
     if (t->cls_bias_map) bias_map(t);
     for (size_t b = 0; b < batch->images; b++) {
         if (product(t, false, true, n2, CLS_MIXES, g->c2, operand_at(&t->f2, b * n2 * g->c2), g->c2, weight, g->c,
@@ -40,19 +41,14 @@ BlemishStatus cls_forward_clean(HeadTrainer *t, const HeadBatch *batch, Error *e
             product(t, false, true, n3, CLS_MIXES, g->c3, operand_at(&t->f3, b * n3 * g->c3), g->c3,
                     operand_at(&weight, g->c2), g->c, false, t->cls3.values, CLS_MIXES, e))
             return e->status;
-        cls_lift_columns(t->k, &t->lift.x2, t->cls2.values, g->h2, t->cls_t2);
-        cls_lift_columns(t->k, &t->lift.x3, t->cls3.values, g->h3, t->cls_t3);
+        cls_lift_columns(t->k, &t->lift.x2, t->cls2.values, 0, g->h2, g->h2, t->cls_t2);
+        cls_lift_columns(t->k, &t->lift.x3, t->cls3.values, 0, g->h3, g->h3, t->cls_t3);
         float *first = sample_d(t, b), *second = sample_d(t, b + batch->images);
 #pragma omp parallel for schedule(static)
         for (size_t y = 0; y < g->h; y += CLS_ROWS) {
             const size_t rows = g->h - y < CLS_ROWS ? g->h - y : CLS_ROWS;
             float *d = first + y * row;
-            if (t->cls_bias_map)
-                memcpy(d, t->cls_bias_map + y * row, rows * row * sizeof *d);
-            else
-                memset(d, 0, rows * row * sizeof *d);
-            t->k->cls_lift_y(t->cls_t2, 0, &t->lift.y2, y, rows, g->w, d);
-            t->k->cls_lift_y(t->cls_t3, 0, &t->lift.y3, y, rows, g->w, d);
+            t->k->cls_lift_y(maps, y, rows, g->w, t->cls_bias_map ? t->cls_bias_map + y * row : NULL, d);
             memcpy(second + y * row, d, rows * row * sizeof *d);
         }
     }

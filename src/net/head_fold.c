@@ -38,13 +38,14 @@ static BlemishStatus open_mix(HeadRunner *r, Level *l, const float *weight, size
     for (size_t o = 0; o < out; o++)
         for (size_t i = 0; i < in; i++) part[o * in + i] = weight[o * r->g.c + from + i] * row_scale[o % period];
     const ConvShape shape = {.batch = 1,
-                             .height = l->strip,
+                             .height = l->part,
                              .width = l->x->in,
                              .in = in,
                              .out = padded,
                              .kernel = 1,
                              .stride = 1,
-                             .from = r->type};
+                             .from = r->type,
+                             .parts = l->strip / l->part};
     if (r->type == ELEMENT_U8)
         open_int8(r, &l->mix, &shape, part, r->step[from > 0], e);
     else
@@ -136,13 +137,16 @@ static size_t largest(size_t a, size_t b) {
 /* A level that makes `row` floats of each row of features of `channels`. */
 static BlemishStatus open_level(const HeadRunner *r, Level *l, const Band *y, const Band *x, size_t channels,
                                 size_t reach, size_t row, Error *e) {
-    const size_t wanted = STRIP_PIXELS * (size_t)engine_threads(r->engine) / x->in;
+    const size_t threads = (size_t)engine_threads(r->engine), even = (y->in + threads - 1) / threads;
+    const size_t wanted = STRIP_PIXELS / x->in < even ? STRIP_PIXELS / x->in : even;
     *l = (Level){.y = y, .x = x, .reach = reach, .channels = channels, .row = row};
-    l->strip = wanted < 1 ? 1 : wanted < y->in ? wanted : y->in;
+    l->part = wanted < 1 ? 1 : wanted;
+    l->strip = l->part * (y->in / l->part < threads ? y->in / l->part : threads);
     size_t most = 0;
     for (size_t i = 0; i < y->out; i++) most = largest(most, level_end(l, i) - level_first(l, i));
     /* One row short of what an output row reads, a strip is added. */
-    l->rows = array_new((most + l->strip < y->in ? most + l->strip : y->in) * row, sizeof(float), e);
+    l->capacity = most + l->strip < y->in ? most + l->strip : y->in;
+    l->rows = array_new(l->capacity * row, sizeof(float), e);
     return l->rows ? BLEMISH_OK : e->status;
 }
 

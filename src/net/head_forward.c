@@ -11,15 +11,20 @@
 static BlemishStatus level_advance(HeadRunner *r, Level *l, const uint8_t *f, size_t y, Error *e) {
     const size_t left = l->y->in - l->strip, first = l->made < left ? l->made : left, used = level_first(l, y);
     const size_t keep = used < first ? used : first;
-    if (keep < first) memmove(l->rows, l->rows + (keep - l->held) * l->row, (l->made - keep) * l->row * sizeof(float));
-    l->held = keep;
+    const bool classification = l->reach > 0;
+    float *mixes = r->mixes;
+    if (!classification) { /* the convolution writes a strip at once: what is still needed moves in front of it */
+        if (keep < first)
+            memmove(l->rows, l->rows + (keep - l->held) * l->row, (l->made - keep) * l->row * sizeof(float));
+        mixes = l->rows + (first - keep) * l->row;
+        l->held = keep;
+    }
     l->made = first + l->strip;
-    float *rows = l->rows + (first - keep) * l->row;
     const uint8_t *features = f + first * l->x->in * l->channels * element_size(r->type);
-    if (first || l->reach) engine_lap(r->engine, "lift and heads"); /* of the strips before */
-    if (conv_run(l->mix, features, l->reach ? r->mixes : rows, r->scratch, e)) return e->status;
+    if (first || classification) engine_lap(r->engine, "lift and heads"); /* of the strips before */
+    if (conv_run(l->mix, features, mixes, r->scratch, e)) return e->status;
     engine_lap(r->engine, "head mixes");
-    if (l->reach) cls_lift_columns(r->k, l->x, r->mixes, l->strip, rows);
+    if (classification) cls_lift_columns(r->k, l->x, mixes, first, l->strip, l->capacity, l->rows);
     return BLEMISH_OK;
 }
 
@@ -57,11 +62,9 @@ static void seg_row(const HeadRunner *r, size_t y, float *map) {
 static void cls_rows(const HeadRunner *r, size_t y, size_t rows, const float *map) {
     const size_t w = r->g.w, row = w * CLS_CHANNELS;
     float *d = scratch_of_thread(r), ties[CLS_CHANNELS] = {0};
-    if (r->cls_base)
-        memcpy(d, r->cls_base + y * row, rows * row * sizeof *d);
-    else
-        memset(d, 0, rows * row * sizeof *d);
-    for (int i = 0; i < 2; i++) r->k->cls_lift_y(r->cls[i].rows, r->cls[i].held, r->cls[i].y, y, rows, w, d);
+    ClsMap maps[2];
+    for (int i = 0; i < 2; i++) maps[i] = (ClsMap){r->cls[i].rows, r->cls[i].capacity, r->cls[i].y};
+    r->k->cls_lift_y(maps, y, rows, w, r->cls_base ? r->cls_base + y * row : NULL, d);
     for (size_t k = 0; k < rows; k++) {
         float *max = r->row_max + (y + k) * CLS_CHANNELS, *sum = r->row_sum + (y + k) * CLS_CHANNELS;
         memset(max, 0, CLS_CHANNELS * sizeof *max); /* the ReLU's floor */
@@ -81,14 +84,15 @@ static float score_of(const HeadRunner *r, const float *map) {
         float max = 0;
         double sum = 0;
         for (size_t y = 0; y < h; y++) {
-            max = fmaxf(max, r->row_max[y * CLS_CHANNELS + i]);
+            const float row = r->row_max[y * CLS_CHANNELS + i];
+            max = max > row ? max : row;
             sum += (double)r->row_sum[y * CLS_CHANNELS + i];
         }
         score += (double)r->fc[i] * (double)max + (double)r->fc[CLS_CHANNELS + i] * sum / (double)n;
     }
     float map_max = map[0];
     for (size_t i = 0; i < n; i++) {
-        map_max = fmaxf(map_max, map[i]);
+        map_max = map_max > map[i] ? map_max : map[i];
         map_sum += (double)map[i];
     }
     score += (double)r->fc[2 * CLS_CHANNELS] * (double)map_max;
@@ -106,7 +110,7 @@ BlemishStatus head_runner_run(HeadRunner *r, const void *f2, const void *f3, flo
     *score = 0;
     for (size_t y = 0, end; y < r->g.h && !r->map_score; y = end) {
         if (levels_reach(r, r->cls, f, y, &end, e)) return e->status;
-#pragma omp parallel for schedule(dynamic)
+#pragma omp parallel for schedule(static)
         for (size_t row = y; row < end; row += CLS_ROWS)
             cls_rows(r, row, end - row < CLS_ROWS ? end - row : CLS_ROWS, map);
     }

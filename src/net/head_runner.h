@@ -13,10 +13,10 @@
 typedef struct Level {
     Conv *mix; /* 1x1, on `strip` rows of features */
     const Band *y, *x;
-    size_t reach;         /* an output row reads what band rows up to this far from it do */
-    size_t channels, row; /* of the features; floats of a row of what is made of them */
-    size_t strip;
-    float *rows; /* rows held .. made - 1 */
+    size_t reach;                 /* an output row reads what band rows up to this far from it do */
+    size_t channels, row;         /* of the features; floats of a row of what is made of them */
+    size_t part, strip, capacity; /* rows made by a thread, made at once, that fit */
+    float *rows;                  /* segmentation: rows held .. made - 1; classification: a ring of the last ones */
     size_t held, made;
 } Level;
 
