@@ -60,36 +60,27 @@ void picture_make(BlemishImage *image, size_t width, size_t height, int channels
         }
 }
 
-static void collect(void *user, size_t conv, const float *values, size_t count) {
-    range_add((Range *)user + conv, values, count);
-}
-
 void model_quantise(Model *m) {
     Error e = {0};
     Engine *engine;
     Backbone *backbone;
     BlemishImage image;
-    const void *f2, *f3;
-    Range *ranges = array_new(TRUNK_CONVS_MAX, sizeof *ranges, &e);
-    float *patches = array_new(147 * 147, sizeof *patches, &e), *features[2] = {NULL, NULL};
+    Statistics statistics;
     const Geometry *g = &m->geometry;
     assert_ok(engine_open(&engine, 2, &e), e.text);
     assert_ok(backbone_open(&backbone, engine, &m->trunk, ELEMENT_F32, 1, g->height, g->width, &e), e.text);
-    backbone_observe(backbone, collect, ranges);
+    assert_ok(statistics_open(&statistics, &m->trunk, &e), e.text);
     picture_make(&image, g->width, g->height, 3, 4);
     image_to_input(&image, g->height, g->width, backbone_input(backbone));
     const int before = engine_enter(engine);
-    assert_ok(moments_add(patches, engine, &m->trunk.convs[0], backbone_input(backbone), g->height, g->width, &e),
-              e.text);
-    assert_ok(backbone_run(backbone, &f2, &f3, &e), e.text);
+    assert_ok(statistics_add(&statistics, engine, &m->trunk, backbone, g, &e), e.text);
     engine_leave(before);
-    assert_ok(trunk_quantise(&m->trunk, ranges, patches, &e), e.text);
-    assert_ok(heads_quantise(&m->heads, engine, &m->trunk, features, &e), e.text);
+    assert_ok(trunk_quantise(&m->trunk, &statistics, &e), e.text);
+    assert_ok(heads_quantise(&m->heads, engine, &m->trunk, &statistics, &e), e.text);
     m->quantised = true;
     assert_ok(model_header(m, &e), e.text);
     backbone_close(backbone);
     engine_close(engine);
     image_free(&image);
-    array_free(ranges);
-    array_free(patches);
+    statistics_close(&statistics);
 }

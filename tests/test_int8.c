@@ -278,6 +278,59 @@ static void moments_are_those_of_the_patches(void **state) {
     free(input);
 }
 
+/* The weights that a network gets are better for what its convolutions see than the nearest ones, where that is known:
+ * of layer1 and of no convolution that sees more than PATCH_MAX numbers. */
+static void early_layers_are_rounded_for_their_inputs(void **state) {
+    (void)state;
+    Model m;
+    Statistics statistics;
+    Backbone *backbone;
+    Engine *engine;
+    Error e = {0};
+    model_make(&m, 64, 64);
+    const Trunk *trunk = &m.trunk;
+    assert_ok(engine_open(&engine, 1, &e), e.text);
+    assert_ok(backbone_open(&backbone, engine, trunk, ELEMENT_F32, 1, 64, 64, &e), e.text);
+    assert_ok(statistics_open(&statistics, trunk, &e), e.text);
+    Random r = random_new(13, 0);
+    for (size_t i = 0; i < 64 * 64 * 3; i++) backbone_input(backbone)[i] = random_normal(&r);
+    const int before = engine_enter(engine);
+    assert_ok(statistics_add(&statistics, engine, trunk, backbone, &m.geometry, &e), e.text);
+    float *plain[TRUNK_CONVS_MAX];
+    for (size_t i = 0; i < trunk->count; i++) {
+        const TrunkConv *c = &trunk->convs[i];
+        plain[i] = copy_floats(c->weight, c->out * c->in * c->kernel * c->kernel);
+    }
+    assert_ok(trunk_quantise(&m.trunk, &statistics, &e), e.text);
+    for (size_t i = 1; i < trunk->count; i++) {
+        const TrunkConv *c = &trunk->convs[i];
+        const size_t per = c->in * c->kernel * c->kernel;
+        const float *patches = statistics.patches[i];
+        assert_int_equal(patches != NULL, per <= PATCH_MAX);
+        if (strncmp(c->name, "layer1", 6) == 0) assert_non_null(patches);
+        int8_t *got = malloc(c->out * per), *nearest = malloc(c->out * per);
+        float *scale = zero_floats(c->out);
+        double error = 0, nearest_error = 0;
+        quantise_rows(c->weight, c->out, per, per, got, scale); /* exact: they are multiples already */
+        quantise_rows(plain[i], c->out, per, per, nearest, scale);
+        for (size_t o = 0; o < c->out && patches; o++) {
+            error += output_error(plain[i] + o * per, got + o * per, scale[o], patches, per);
+            nearest_error += output_error(plain[i] + o * per, nearest + o * per, scale[o], patches, per);
+        }
+        if (patches)
+            assert_true(error < 0.7 * nearest_error);
+        else
+            assert_memory_equal(got, nearest, c->out * per);
+        free(got), free(nearest), free(scale), free(plain[i]);
+    }
+    free(plain[0]);
+    engine_leave(before);
+    statistics_close(&statistics);
+    backbone_close(backbone);
+    engine_close(engine);
+    model_close(&m);
+}
+
 static double rounding_error(const float *values, size_t n, double step) {
     double error = 0;
     for (size_t i = 0; i < n; i++) {
@@ -367,6 +420,7 @@ int main(void) {
         cmocka_unit_test(steps_saturate_least_within_the_slack),
         cmocka_unit_test(rows_are_rounded_for_their_inputs),
         cmocka_unit_test(moments_are_those_of_the_patches),
+        cmocka_unit_test(early_layers_are_rounded_for_their_inputs),
         cmocka_unit_test(a_quantised_model_survives_its_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

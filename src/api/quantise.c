@@ -12,16 +12,9 @@ typedef struct Quantisation {
     Model *model;
     const Manifest *manifest;
     const BlemishQuantiseSettings *settings;
-    uint8_t *scratch;   /* (height, width, 3): a tile that reaches beyond its image */
-    float *patches;     /* second moments of what the first convolution sees */
-    float *features[2]; /* and of f2 and f3 */
-    Range *ranges;      /* of each convolution's result */
+    uint8_t *scratch; /* (height, width, 3): a tile that reaches beyond its image */
+    Statistics statistics;
 } Quantisation;
-
-static void observe(void *user, size_t conv, const float *values, size_t count) {
-    Quantisation *c = user;
-    range_add(&c->ranges[conv], values, count);
-}
 
 static BlemishStatus report(const BlemishQuantiseSettings *s, size_t done, size_t total, Error *e) {
     const BlemishProgress p = {.stage = "calibrate", .done = done, .total = total, .loss = NAN, .seconds_left = -1};
@@ -39,7 +32,6 @@ static BlemishImage tile_of(const Model *m, const BlemishImage *image, size_t tu
 /* The training images, every k-th of them where there are more than wanted. */
 static BlemishStatus run_images(Quantisation *c, Engine *engine, Backbone *backbone, Error *e) {
     const Geometry *g = &c->model->geometry;
-    const TrunkConv *first = &c->model->trunk.convs[0];
     size_t total = 0, seen = 0, done = 0;
     for (size_t i = 0; i < c->manifest->count; i++) total += c->manifest->samples[i].split == BLEMISH_SPLIT_TRAIN;
     if (total == 0) return error_set(e, BLEMISH_ERROR_ARGUMENT, "data set: found no training image to calibrate on");
@@ -47,7 +39,6 @@ static BlemishStatus run_images(Quantisation *c, Engine *engine, Backbone *backb
     for (size_t i = 0; i < c->manifest->count; i++) {
         const Sample *s = &c->manifest->samples[i];
         BlemishImage image;
-        const void *f2, *f3;
         if (s->split != BLEMISH_SPLIT_TRAIN) continue;
         seen++;
         if (seen * wanted / total == (seen - 1) * wanted / total) continue;
@@ -56,11 +47,7 @@ static BlemishStatus run_images(Quantisation *c, Engine *engine, Backbone *backb
         image_to_input(&shown, g->height, g->width, backbone_input(backbone));
         if (c->model->roi) roi_fill(c->model->roi, g->height * g->width, backbone_input(backbone));
         image_free(&image);
-        if (moments_add(c->patches, engine, first, backbone_input(backbone), g->height, g->width, e) ||
-            backbone_run(backbone, &f2, &f3, e) ||
-            moments_add_map(c->features[0], engine, f2, g->h2 * g->w2, g->c2, e) ||
-            moments_add_map(c->features[1], engine, f3, g->h3 * g->w3, g->c3, e))
-            return e->status;
+        if (statistics_add(&c->statistics, engine, &c->model->trunk, backbone, g, e)) return e->status;
     }
     return report(c->settings, wanted, wanted, e);
 }
@@ -69,7 +56,6 @@ static BlemishStatus measure(Quantisation *c, Engine *engine, Error *e) {
     const Geometry *g = &c->model->geometry;
     Backbone *backbone;
     if (backbone_open(&backbone, engine, &c->model->trunk, ELEMENT_F32, 1, g->height, g->width, e)) return e->status;
-    backbone_observe(backbone, observe, c);
     const int before = engine_enter(engine);
     const BlemishStatus status = run_images(c, engine, backbone, e);
     engine_leave(before);
@@ -89,23 +75,11 @@ static BlemishStatus check(BlemishModel *m, const BlemishDataset *dataset, const
     return BLEMISH_OK;
 }
 
-static BlemishStatus measures_open(Quantisation *c, Error *e) {
-    const Geometry *g = &c->model->geometry;
-    const TrunkConv *first = &c->model->trunk.convs[0];
-    const size_t patch = first->in * first->kernel * first->kernel;
-    c->scratch = array_new(g->height * g->width, 3, e);
-    c->patches = array_new(patch * patch, sizeof(float), e);
-    c->features[0] = array_new(g->c2 * g->c2, sizeof(float), e);
-    c->features[1] = array_new(g->c3 * g->c3, sizeof(float), e);
-    c->ranges = array_new(TRUNK_CONVS_MAX, sizeof *c->ranges, e);
-    return e->status;
-}
-
 /* Once this began the model is changed: what fails leaves none. */
 static BlemishStatus round_model(Model *m, Engine *engine, const Quantisation *c, Error *e) {
     const int before = engine_enter(engine);
-    BlemishStatus status = trunk_quantise(&m->trunk, c->ranges, c->patches, e);
-    if (status == BLEMISH_OK) status = heads_quantise(&m->heads, engine, &m->trunk, c->features, e);
+    BlemishStatus status = trunk_quantise(&m->trunk, &c->statistics, e);
+    if (status == BLEMISH_OK) status = heads_quantise(&m->heads, engine, &m->trunk, &c->statistics, e);
     engine_leave(before);
     return status;
 }
@@ -121,14 +95,15 @@ BLEMISH_API BlemishStatus blemish_model_quantise(BlemishModel *m, const BlemishD
     Engine *engine;
     if (engine_open(&engine, s.threads, e)) return e->status;
     Quantisation c = {.model = &m->model, .manifest = &dataset->manifest, .settings = &s};
-    BlemishStatus status = measures_open(&c, e);
+    c.scratch = array_new(m->model.geometry.height * m->model.geometry.width, 3, e);
+    BlemishStatus status = c.scratch ? statistics_open(&c.statistics, &m->model.trunk, e) : e->status;
     if (status == BLEMISH_OK) status = measure(&c, engine, e);
     if (status == BLEMISH_OK) {
         status = round_model(&m->model, engine, &c, e);
         m->model.quantised = m->open = status == BLEMISH_OK;
     }
-    array_free(c.scratch), array_free(c.patches), array_free(c.features[0]), array_free(c.features[1]);
-    array_free(c.ranges);
+    array_free(c.scratch);
+    statistics_close(&c.statistics);
     engine_close(engine);
     return status ? status : model_header(&m->model, e);
 }

@@ -10,11 +10,12 @@ enum { X, A, B, D, BUFFERS };
 
 typedef struct Step {
     Conv *conv;
-    int from, to;     /* buffers */
-    size_t index;     /* of the trunk's convolution */
-    size_t count;     /* values of the result */
-    bool ends_layer2; /* `to` now holds layer2's output */
-    bool swaps;       /* afterwards D is the new X */
+    int from, to;         /* buffers */
+    size_t index;         /* of the trunk's convolution */
+    size_t height, width; /* of its input */
+    size_t count;         /* values of the result */
+    bool ends_layer2;     /* `to` now holds layer2's output */
+    bool swaps;           /* afterwards D is the new X */
     const char *stage;
 } Step;
 
@@ -112,6 +113,7 @@ static Step *add_step(Builder *build, const TrunkConv *conv, size_t height, size
     step->stage = stage_of(conv->name);
     size_t pixels = conv_out_size(height, conv->kernel, conv->stride, conv->padding) *
                     conv_out_size(width, conv->kernel, conv->stride, conv->padding);
+    step->height = height, step->width = width;
     step->count = b->batch * pixels * conv->out;
     note_size(&build->largest, b->batch * pixels * conv->out * element_size(b->type));
     note_size(&build->scratch, conv_scratch(step->conv));
@@ -228,8 +230,10 @@ BlemishStatus backbone_run(Backbone *b, const void **f2, const void **f3, Error 
     const void *input = take_input(b);
     for (size_t i = 0; i < b->count; i++) {
         const Step *s = &b->steps[i];
-        if (conv_run(s->conv, i == 0 ? input : at[s->from], at[s->to], b->scratch, e)) return e->status;
-        if (b->observe) b->observe(b->observe_user, s->index, at[s->to], s->count);
+        const void *from = i == 0 ? input : at[s->from];
+        if (conv_run(s->conv, from, at[s->to], b->scratch, e)) return e->status;
+        if (b->observe && b->observe(b->observe_user, s->index, from, s->height, s->width, at[s->to], s->count, e))
+            return e->status;
         if (i == 0 && pool_run(b->pool, at[A], at[X], b->scratch, e)) return e->status;
         if (s->ends_layer2) *f2 = at[s->to];
         if (s->swaps) {

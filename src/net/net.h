@@ -71,9 +71,10 @@ BlemishStatus backbone_open(Backbone **out, Engine *engine, const Trunk *trunk, 
 float *backbone_input(Backbone *backbone);
 /* *f2 (batch, h2, w2, c2) and *f3 (batch, h3, w3, c3) belong to the backbone, until its next run. */
 BlemishStatus backbone_run(Backbone *backbone, const void **f2, const void **f3, Error *e);
-/* Of an fp32 backbone: hands each convolution's result to `each` from the next run on; `conv` is its place in the
- * trunk. */
-typedef void (*BackboneFn)(void *user, size_t conv, const float *values, size_t count);
+/* Of an fp32 backbone of one image: hands each convolution's input (height, width, in) and the `count` values of its
+ * result to `each` from the next run on, which ends where it fails; `conv` is its place in the trunk. */
+typedef BlemishStatus (*BackboneFn)(void *user, size_t conv, const float *input, size_t height, size_t width,
+                                    const float *result, size_t count, Error *e);
 void backbone_observe(Backbone *backbone, BackboneFn each, void *user);
 double backbone_gmac(const Backbone *backbone); /* per image */
 void backbone_close(Backbone *backbone);
@@ -166,7 +167,7 @@ BlemishStatus moments_add(float *moments, Engine *engine, const TrunkConv *conv,
                           size_t width, Error *e);
 BlemishStatus moments_add_map(float *moments, Engine *engine, const float *map, size_t pixels, size_t c, Error *e);
 
-/* ---- quantise.c ------------------------------------------------------------------------------------------ */
+/* ---- range.c --------------------------------------------------------------------------------------------- */
 enum { RANGE_BINS = 2048 };
 /* How large values are: bins of `width` by magnitude, without the zeros. Zero-initialised before first use. */
 typedef struct Range {
@@ -178,12 +179,27 @@ void range_add(Range *range, const float *values, size_t count);
  * the least: around the least it changes little with the step, and what saturates is what is unusual, the defects. */
 #define RANGE_SLACK 1.3
 float range_step(const Range *range, size_t levels);
-/* Rounds the weights in place and sets the steps from the range of each convolution's result. patches: second moments
- * of what the first convolution sees (moments_add). */
-BlemishStatus trunk_quantise(Trunk *trunk, const Range *ranges, const float *patches, Error *e);
-/* The same of JIMS heads; their adaptor is multiplied into the segmentation head before, which is rounded for features
- * of these second moments, (c2, c2) and (c3, c3). */
-BlemishStatus heads_quantise(Heads *heads, Engine *engine, const Trunk *trunk, float *const moments[2], Error *e);
+
+/* ---- statistics.c: what rounding a network must know, from the calibration images ------------------------ */
+/* Of a convolution that sees more numbers of its input than these, no second moments are taken: they cost their square,
+ * and weights of the later layers of a network, rounded for them, change no metric (docs/architecture.md). */
+enum { PATCH_MAX = 576 };
+typedef struct Statistics {
+    Range *ranges;                   /* of each convolution's result */
+    float *patches[TRUNK_CONVS_MAX]; /* second moments of what each convolution sees (moments_add); NULL: not taken */
+    float *features[2];              /* and of f2 and f3, (c2, c2) and (c3, c3) */
+} Statistics;
+BlemishStatus statistics_open(Statistics *statistics, const Trunk *trunk, Error *e);
+/* Adds one image, which is the input of the trunk's fp32 backbone of batch 1. Inside engine_enter. */
+BlemishStatus statistics_add(Statistics *statistics, Engine *engine, const Trunk *trunk, Backbone *backbone,
+                             const Geometry *g, Error *e);
+void statistics_close(Statistics *statistics);
+
+/* ---- quantise.c ------------------------------------------------------------------------------------------ */
+/* Rounds the weights in place and sets the steps. */
+BlemishStatus trunk_quantise(Trunk *trunk, const Statistics *statistics, Error *e);
+/* The same of JIMS heads; their adaptor is multiplied into the segmentation head before. */
+BlemishStatus heads_quantise(Heads *heads, Engine *engine, const Trunk *trunk, const Statistics *statistics, Error *e);
 void heads_adaptor_identity(Heads *heads);
 /* The steps of the features from those of layer2's and layer3's last convolution. */
 void heads_take_steps(Heads *heads, const Trunk *trunk);
