@@ -35,7 +35,10 @@ static void check_cls_x(const Kernels *k, Random *r, size_t w) {
                     add_channels(want_t + at_t, weight, z + at_z);
                     add_channels(want_z + at_z, weight, t + at_t);
                 }
-    k->cls_lift_x(z, &x, lifted);
+    for (size_t u = 0; u < CLS_SIDE; u++) {
+        float *row = lifted + u * w * CLS_CHANNELS;
+        k->cls_lift_x(z + u * CLS_ROW_MIXES, CLS_TAPS * CLS_CHANNELS, &x, row);
+    }
     k->cls_project_x(t, &x, projected);
     assert_sums("cls_lift_x", lifted, want_t, nt);
     assert_sums("cls_project_x", projected, want_z, nz);

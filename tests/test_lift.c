@@ -162,31 +162,6 @@ static void lift_opens_a_band_for_each_axis_of_each_map(void **state) {
     }
 }
 
-static void columns_are_lifted_row_by_row(void **state) {
-    (void)state;
-    Error e = {0};
-    Geometry g;
-    Lift lift;
-    Random r = random_new(2, 0);
-    assert_int_equal(geometry_make(&g, 40, 56, 1, 1, &e), BLEMISH_OK);
-    assert_int_equal(lift_open(&lift, &g, true, &e), BLEMISH_OK);
-    const size_t mix = (size_t)CLS_TAPS * CLS_CHANNELS, row = CLS_SIDE * g.w * CLS_CHANNELS;
-    float *z2 = random_floats(&r, g.h2 * g.w2 * mix), *z3 = random_floats(&r, g.h3 * g.w3 * mix);
-    float *t2 = zero_floats(g.h2 * row), *t3 = zero_floats(g.h3 * row), *want = zero_floats(row);
-    cls_lift_columns(kernels(), &lift.x2, z2, 0, g.h2, g.h2, t2);
-    cls_lift_columns(kernels(), &lift.x3, z3, 0, g.h3, g.h3, t3);
-    for (size_t i = 0; i < g.h2; i++) {
-        kernels()->cls_lift_x(z2 + i * g.w2 * mix, &lift.x2, want);
-        assert_memory_equal(want, t2 + i * row, row * sizeof *want);
-    }
-    for (size_t i = 0; i < g.h3; i++) {
-        kernels()->cls_lift_x(z3 + i * g.w3 * mix, &lift.x3, want);
-        assert_memory_equal(want, t3 + i * row, row * sizeof *want);
-    }
-    free(z2), free(z3), free(t2), free(t3), free(want);
-    lift_close(&lift);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bands_are_upsampling_and_averaging),
@@ -194,7 +169,6 @@ int main(void) {
         cmocka_unit_test(geometry_follows_the_convolutions),
         cmocka_unit_test(geometry_refuses_what_is_too_small_or_large),
         cmocka_unit_test(lift_opens_a_band_for_each_axis_of_each_map),
-        cmocka_unit_test(columns_are_lifted_row_by_row),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,7 +15,8 @@
 #define CLS_CHANNELS 128 /* the classification head's width */
 #define CLS_SIDE 5       /* and its kernel's */
 #define CLS_TAPS 25
-#define CLS_ROWS 4 /* output rows lifted at once */
+#define CLS_ROW_MIXES (CLS_SIDE * CLS_CHANNELS) /* of a pixel, for one row of the kernel */
+#define CLS_ROWS 4                              /* output rows lifted at once */
 
 /* out x in matrix whose row r is non-zero only at columns first[r] .. first[r] + taps - 1 (all within in). The
  * classification kernels take at most BAND_TAPS_MAX taps; upsampling makes at most 4. */
@@ -94,8 +95,9 @@ typedef struct Kernels {
     /* row <- scale * (dy - mean_dy - x_hat * mean_dy_xhat): the gradient of the pre-activations. */
     void (*seg_grad_row)(float *row, size_t w, const SegBlock *b, const float *dm, const float *mean_dy,
                          const float *mean_dy_xhat);
-    /* z: one low-resolution row (x->in, 25, 128); t (5, w, 128)[u][x] = sum_v sum_j X[x + v - 2][j] z[j][u][v]. */
-    void (*cls_lift_x)(const float *z, const Band *x, float *t);
+    /* z: the mixes of one low-resolution row for a row of the 5x5 taps, (x->in, 5, 128), `pixel` floats from one pixel
+     * to the next; t (w, 128)[x] = sum_v sum_j X[x + v - 2][j] z[j][v]. */
+    void (*cls_lift_x)(const float *z, size_t pixel, const Band *x, float *t);
     /* d (rows, w, 128), 1 to CLS_ROWS rows from output row y on, = base, of the same shape and NULL for 0, + sum over
      * maps of sum_u sum_i Y[y + u - 2][i] t[i][u]. */
     void (*cls_lift_y)(const ClsMap maps[2], size_t y, size_t rows, size_t w, const float *base, float *d);

@@ -6,22 +6,21 @@ static inline size_t tap_row(size_t at, size_t tap, size_t out) {
     return r >= 2 && r - 2 < out ? r - 2 : SIZE_MAX;
 }
 
-static void cls_lift_x(const float *z, const Band *x, float *t) {
+static void cls_lift_x(const float *z, size_t pixel, const Band *x, float *t) {
     const size_t w = x->out, taps = x->taps;
-    for (size_t u = 0; u < CLS_SIDE; u++)
-        for (size_t o = 0; o < w; o++) {
-            V acc[CLS_V] = {0};
-            for (size_t v = 0; v < CLS_SIDE; v++) {
-                size_t r = tap_row(o, v, w);
-                if (r == SIZE_MAX) continue;
-                for (size_t j = 0; j < taps; j++) {
-                    float weight = x->weight[r * taps + j];
-                    const float *s = z + ((x->first[r] + j) * CLS_TAPS + u * CLS_SIDE + v) * CLS_CHANNELS;
-                    UNROLL for (int k = 0; k < CLS_V; k++) acc[k] += weight * LOAD(s + k * LANES);
-                }
+    for (size_t o = 0; o < w; o++) {
+        V acc[CLS_V] = {0};
+        for (size_t v = 0; v < CLS_SIDE; v++) {
+            size_t r = tap_row(o, v, w);
+            if (r == SIZE_MAX) continue;
+            for (size_t j = 0; j < taps; j++) {
+                float weight = x->weight[r * taps + j];
+                const float *s = z + (x->first[r] + j) * pixel + v * CLS_CHANNELS;
+                UNROLL for (int k = 0; k < CLS_V; k++) acc[k] += weight * LOAD(s + k * LANES);
             }
-            UNROLL for (int k = 0; k < CLS_V; k++) STORE(t + (u * w + o) * CLS_CHANNELS + k * LANES, acc[k]);
         }
+        UNROLL for (int k = 0; k < CLS_V; k++) STORE(t + o * CLS_CHANNELS + k * LANES, acc[k]);
+    }
 }
 
 /* A row of t that some of CLS_ROWS output rows read, and what each of them weighs it with. */

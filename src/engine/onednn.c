@@ -402,28 +402,32 @@ static size_t part_scratch(const Conv *conv) {
     return (conv->p.scratch_bytes + 63) / 64 * 64;
 }
 
-static void run_parts(Conv *conv, const void *src, void *dst, void *scratch, Error *e) {
+BlemishStatus conv_run_part(Conv *conv, size_t part, const void *src, void *dst, void *scratch, Error *e) {
+    Primitive *p = part ? &conv->others[part - 1] : &conv->p;
+    if (primitive_run(p, src, dst, (uint8_t *)scratch + part * part_scratch(conv), e)) return e->status;
+    if (part == 0) work_done(p);
+    return BLEMISH_OK;
+}
+
+static BlemishStatus run_parts(Conv *conv, const void *src, void *dst, void *scratch, Error *e) {
+    e->status = BLEMISH_OK;
 #pragma omp parallel for schedule(static)
     for (size_t i = 0; i < conv->parts; i++) {
         Error mine = {0};
-        Primitive *p = i ? &conv->others[i - 1] : &conv->p;
-        if (primitive_run(p, (const uint8_t *)src + i * conv->src_bytes, (uint8_t *)dst + i * conv->dst_bytes,
-                          (uint8_t *)scratch + i * part_scratch(conv), &mine))
+        if (conv_run_part(conv, i, (const uint8_t *)src + i * conv->src_bytes, (uint8_t *)dst + i * conv->dst_bytes,
+                          scratch, &mine))
 #pragma omp critical
             *e = mine;
     }
+    return e->status;
 }
 
 BlemishStatus conv_run(Conv *conv, const void *src, void *dst, void *scratch, Error *e) {
-    e->status = BLEMISH_OK;
-    if (conv->winograd)
-        winograd_run(conv->winograd, src, dst, scratch);
-    else if (conv->parts > 1)
-        run_parts(conv, src, dst, scratch, e);
-    else
-        primitive_run(&conv->p, src, dst, scratch, e);
+    if (conv->winograd == NULL)
+        return conv->parts > 1 ? run_parts(conv, src, dst, scratch, e) : conv_run_part(conv, 0, src, dst, scratch, e);
+    winograd_run(conv->winograd, src, dst, scratch);
     work_done(&conv->p);
-    return e->status;
+    return BLEMISH_OK;
 }
 
 size_t conv_scratch(const Conv *conv) {

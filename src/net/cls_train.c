@@ -29,6 +29,15 @@ static void bias_map(HeadTrainer *t) {
         t->k->cls_map_row(ones, h, w, y, t->cls_bias_taps, t->cls_bias_map + y * w * CLS_CHANNELS);
 }
 
+/* t (rows, 5, w, 128) from the 25 mixes z (rows, x->in, 25, 128) of low-resolution rows. */
+static void lift_columns(const HeadTrainer *t, const Band *x, const float *z, size_t rows, float *out) {
+    const size_t row = x->in * CLS_MIXES;
+#pragma omp parallel for schedule(static)
+    for (size_t i = 0; i < rows * CLS_SIDE; i++)
+        t->k->cls_lift_x(z + i / CLS_SIDE * row + i % CLS_SIDE * CLS_ROW_MIXES, CLS_MIXES, x,
+                         out + i * x->out * CLS_CHANNELS);
+}
+
 BlemishStatus cls_forward_clean(HeadTrainer *t, const HeadBatch *batch, Error *e) {
     const Geometry *g = &t->g;
     const size_t n2 = g->h2 * g->w2, n3 = g->h3 * g->w3, row = g->w * CLS_CHANNELS;
@@ -41,8 +50,8 @@ BlemishStatus cls_forward_clean(HeadTrainer *t, const HeadBatch *batch, Error *e
             product(t, false, true, n3, CLS_MIXES, g->c3, operand_at(&t->f3, b * n3 * g->c3), g->c3,
                     operand_at(&weight, g->c2), g->c, false, t->cls3.values, CLS_MIXES, e))
             return e->status;
-        cls_lift_columns(t->k, &t->lift.x2, t->cls2.values, 0, g->h2, g->h2, t->cls_t2);
-        cls_lift_columns(t->k, &t->lift.x3, t->cls3.values, 0, g->h3, g->h3, t->cls_t3);
+        lift_columns(t, &t->lift.x2, t->cls2.values, g->h2, t->cls_t2);
+        lift_columns(t, &t->lift.x3, t->cls3.values, g->h3, t->cls_t3);
         float *first = sample_d(t, b), *second = sample_d(t, b + batch->images);
 #pragma omp parallel for schedule(static)
         for (size_t y = 0; y < g->h; y += CLS_ROWS) {

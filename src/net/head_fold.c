@@ -30,7 +30,7 @@ static BlemishStatus open_int8(HeadRunner *r, Conv **conv, const ConvShape *shap
 
 /* The level's mix: a 1x1 convolution by the columns of weight (out, c) that belong to its features, each row times
  * row_scale[r % period]. It makes `padded` channels. */
-static BlemishStatus open_mix(HeadRunner *r, Level *l, const float *weight, size_t out, size_t padded,
+static BlemishStatus open_mix(HeadRunner *r, Level *l, Conv **mix, const float *weight, size_t out, size_t padded,
                               const float *row_scale, size_t period, Error *e) {
     const size_t in = l->channels, from = l->y == &r->lift.y2 ? 0 : r->g.c2;
     float *part = array_new(padded * in, sizeof *part, e);
@@ -47,9 +47,9 @@ static BlemishStatus open_mix(HeadRunner *r, Level *l, const float *weight, size
                              .from = r->type,
                              .parts = l->strip / l->part};
     if (r->type == ELEMENT_U8)
-        open_int8(r, &l->mix, &shape, part, r->step[from > 0], e);
+        open_int8(r, mix, &shape, part, r->step[from > 0], e);
     else
-        conv_open(&l->mix, r->engine, &shape, part, NULL, e);
+        conv_open(mix, r->engine, &shape, part, NULL, e);
     array_free(part);
     r->gmac += 1e-9 * (double)(l->y->in * l->x->in) * (double)(in * out);
     return e->status;
@@ -74,7 +74,7 @@ static BlemishStatus fold_seg(HeadRunner *r, const Heads *heads, Error *e) {
         r->seg_out[i] = p->seg_out[i];
     }
     for (int i = 0; i < 2 && e->status == BLEMISH_OK; i++)
-        open_mix(r, &r->seg[i], weight, hidden, hidden + SEG_PAD, scale, hidden, e);
+        open_mix(r, &r->seg[i], &r->seg[i].mix[0], weight, hidden, hidden + SEG_PAD, scale, hidden, e);
 done:
     array_free(folded);
     array_free(scale);
@@ -116,8 +116,12 @@ static BlemishStatus fold_cls(HeadRunner *r, const Heads *heads, Error *e) {
         if (bias_map(r, taps, e)) goto done;
     }
     for (size_t i = 0; i < CLS_CHANNELS; i++) scale[i] /= heads->feature_scale;
-    for (int i = 0; i < 2 && e->status == BLEMISH_OK; i++)
-        open_mix(r, &r->cls[i], weight, mixes, mixes, scale, CLS_CHANNELS, e);
+    for (size_t i = 0; i < 2 * CLS_SIDE && e->status == BLEMISH_OK; i++) {
+        Level *l = &r->cls[i / CLS_SIDE];
+        const size_t u = i % CLS_SIDE;
+        open_mix(r, l, &l->mix[u], weight + u * CLS_ROW_MIXES * p->c, CLS_ROW_MIXES, CLS_ROW_MIXES, scale, CLS_CHANNELS,
+                 e);
+    }
 done:
     array_free(folded);
     array_free(taps);
@@ -190,7 +194,7 @@ static BlemishStatus open_seg(HeadRunner *r, const Heads *heads, Error *e) {
 static BlemishStatus open_cls(HeadRunner *r, const Heads *heads, Error *e) {
     const size_t taps = (size_t)CLS_TAPS * CLS_CHANNELS;
     const size_t pixels = largest(r->cls[0].strip * r->cls[0].x->in, r->cls[1].strip * r->cls[1].x->in);
-    const Buffer buffers[] = {{&r->mixes, pixels * taps},          {&r->cls_map, taps},
+    const Buffer buffers[] = {{&r->mixes, pixels * CLS_ROW_MIXES}, {&r->cls_map, taps},
                               {&r->cls_scale, CLS_CHANNELS},       {&r->cls_shift, CLS_CHANNELS},
                               {&r->fc, CLS_FEATURES + 1},          {&r->row_max, r->g.h * CLS_CHANNELS},
                               {&r->row_sum, r->g.h * CLS_CHANNELS}};
@@ -204,8 +208,8 @@ static BlemishStatus open_cls(HeadRunner *r, const Heads *heads, Error *e) {
 static BlemishStatus open_scratch(HeadRunner *r, Error *e) {
     size_t bytes = 0;
     for (int i = 0; i < 2; i++) {
-        bytes = largest(bytes, conv_scratch(r->seg[i].mix));
-        if (!r->map_score) bytes = largest(bytes, conv_scratch(r->cls[i].mix));
+        bytes = largest(bytes, conv_scratch(r->seg[i].mix[0]));
+        for (int u = 0; u < CLS_SIDE && !r->map_score; u++) bytes = largest(bytes, conv_scratch(r->cls[i].mix[u]));
     }
     r->scratch = array_new(bytes, 1, e);
     return e->status;
@@ -244,8 +248,8 @@ double head_runner_gmac(const HeadRunner *r) {
 void head_runner_close(HeadRunner *r) {
     if (r == NULL) return;
     for (int i = 0; i < 2; i++) {
-        conv_close(r->seg[i].mix);
-        conv_close(r->cls[i].mix);
+        conv_close(r->seg[i].mix[0]);
+        for (int u = 0; u < CLS_SIDE; u++) conv_close(r->cls[i].mix[u]);
         array_free(r->seg[i].rows);
         array_free(r->cls[i].rows);
     }

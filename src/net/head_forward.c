@@ -6,26 +6,55 @@
 
 /* ---- levels ---------------------------------------------------------------------------------------------- */
 
+static const uint8_t *features_at(const HeadRunner *r, const Level *l, const uint8_t *f, size_t row) {
+    return f + row * l->x->in * l->channels * element_size(r->type);
+}
+
+/* The convolution writes a strip at once, behind what is still needed, which moves to the front. */
+static BlemishStatus seg_strip(HeadRunner *r, Level *l, const uint8_t *f, size_t first, size_t keep, Error *e) {
+    if (keep < first) memmove(l->rows, l->rows + (keep - l->held) * l->row, (l->made - keep) * l->row * sizeof(float));
+    l->held = keep;
+    conv_run(l->mix[0], features_at(r, l, f, first), l->rows + (first - keep) * l->row, r->scratch, e);
+    engine_lap(r->engine, "head mixes");
+    return e->status;
+}
+
+/* Each thread mixes its part for one row of the kernel after the other and lifts that along x. */
+static BlemishStatus cls_strip(HeadRunner *r, const Level *l, const uint8_t *f, size_t first, Error *e) {
+    const size_t cols = l->x->in, lifted = l->x->out * CLS_CHANNELS;
+#pragma omp parallel for schedule(static)
+    for (size_t part = 0; part < l->strip / l->part; part++) {
+        const size_t top = first + part * l->part;
+        float *mixes = r->mixes + part * l->part * cols * CLS_ROW_MIXES;
+        Error mine = {0};
+        for (size_t u = 0; u < CLS_SIDE && mine.status == BLEMISH_OK; u++) {
+            conv_run_part(l->mix[u], part, features_at(r, l, f, top), mixes, r->scratch, &mine);
+            if (part == 0) engine_lap(r->engine, "head mixes");
+            for (size_t i = 0; i < l->part; i++)
+                r->k->cls_lift_x(mixes + i * cols * CLS_ROW_MIXES, CLS_ROW_MIXES, l->x,
+                                 l->rows + ((top + i) % l->capacity * CLS_SIDE + u) * lifted);
+            if (part == 0) engine_lap(r->engine, "lift and heads");
+        }
+        if (mine.status)
+#pragma omp critical
+            *e = mine;
+    }
+    return e->status;
+}
+
 /* The level's next strip, from the map's features f; where fewer rows are left than a strip has, from so far above that
  * it fits, which makes some rows again. Rows above what output row y reads may go. */
 static BlemishStatus level_advance(HeadRunner *r, Level *l, const uint8_t *f, size_t y, Error *e) {
     const size_t left = l->y->in - l->strip, first = l->made < left ? l->made : left, used = level_first(l, y);
-    const size_t keep = used < first ? used : first;
     const bool classification = l->reach > 0;
-    float *mixes = r->mixes;
-    if (!classification) { /* the convolution writes a strip at once: what is still needed moves in front of it */
-        if (keep < first)
-            memmove(l->rows, l->rows + (keep - l->held) * l->row, (l->made - keep) * l->row * sizeof(float));
-        mixes = l->rows + (first - keep) * l->row;
-        l->held = keep;
-    }
-    l->made = first + l->strip;
-    const uint8_t *features = f + first * l->x->in * l->channels * element_size(r->type);
+    e->status = BLEMISH_OK;
     if (first || classification) engine_lap(r->engine, "lift and heads"); /* of the strips before */
-    if (conv_run(l->mix, features, mixes, r->scratch, e)) return e->status;
-    engine_lap(r->engine, "head mixes");
-    if (classification) cls_lift_columns(r->k, l->x, mixes, first, l->strip, l->capacity, l->rows);
-    return BLEMISH_OK;
+    if (classification)
+        cls_strip(r, l, f, first, e);
+    else
+        seg_strip(r, l, f, first, used < first ? used : first, e);
+    l->made = first + l->strip;
+    return e->status;
 }
 
 /* Makes what output row y needs of both maps; *end becomes one past the last row that needs no more. */

@@ -11,7 +11,9 @@
 /* What one head mixes of one feature map. It is made a strip of rows at a time, as the output rows need it, and
  * forgotten behind them: memory does not grow with the image's height, and what is lifted is still in the cache. */
 typedef struct Level {
-    Conv *mix; /* 1x1, on `strip` rows of features */
+    /* 1x1, on `strip` rows of features in parts for each thread. Classification: one for each row of the 5x5 kernel, so
+     * that what a thread mixes and lifts next stays in its second-level cache; segmentation: the first. */
+    Conv *mix[CLS_SIDE];
     const Band *y, *x;
     size_t reach;                 /* an output row reads what band rows up to this far from it do */
     size_t channels, row;         /* of the features; floats of a row of what is made of them */
@@ -31,7 +33,7 @@ struct HeadRunner {
     bool map_score;               /* there is no classification head: none of what is its own is made */
     Level seg[2];                 /* of f2 and f3: rows (w2, hidden + SEG_PAD) */
     Level cls[2];                 /* rows (5, w, 128): lifted along x */
-    float *mixes;                 /* a strip's (w2, 25, 128), before that lift */
+    float *mixes;                 /* a strip's (w2, 5, 128), before that lift */
     float *seg_shift, *seg_out;   /* (hidden) */
     float *cls_map;               /* (25, 128), BatchNorm folded in */
     float *cls_scale, *cls_shift; /* (128): what is left of it, a scale of 1 */

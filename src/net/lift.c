@@ -57,10 +57,3 @@ BlemishStage lift_work(const Lift *lift, size_t hidden, bool classification) {
     }
     return (BlemishStage){.gmac = 1e-9 * (double)macs, .gb = 1e-9 * (double)(floats * sizeof(float))};
 }
-
-void cls_lift_columns(const Kernels *k, const Band *x, const float *z, size_t first, size_t rows, size_t ring,
-                      float *t) {
-    const size_t mix = x->in * CLS_TAPS * CLS_CHANNELS, out = (size_t)CLS_SIDE * x->out * CLS_CHANNELS;
-#pragma omp parallel for schedule(static)
-    for (size_t i = 0; i < rows; i++) k->cls_lift_x(z + i * mix, x, t + (first + i) % ring * out);
-}

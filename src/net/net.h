@@ -225,9 +225,4 @@ BlemishStatus head_runner_run(HeadRunner *runner, const void *f2, const void *f3
 double head_runner_gmac(const HeadRunner *runner);
 void head_runner_close(HeadRunner *runner);
 
-/* The classification head's shared middle: rows from `first` on of t, which keeps `ring` rows (5, w, 128) as ClsMap
- * says, from the 25 channel mixes z (rows, x->in, 25, 128) of these rows. Parallel over rows. */
-void cls_lift_columns(const Kernels *k, const Band *x, const float *z, size_t first, size_t rows, size_t ring,
-                      float *t);
-
 #endif
