@@ -44,8 +44,8 @@ typedef struct ConvShape {
     Element from, to;
     Element added;   /* int8: what the residual is, U8 or S8 */
     float add_scale; /* int8: units of dst that a unit of the residual is */
-    /* More than 1: src and dst are so many parts of this shape one behind the other, each computed by one thread alone.
-     * What that thread then makes of its part is in its own cache. */
+    /* Not 0: src and dst are so many parts of this shape one behind the other, each computed by one thread alone. What
+     * that thread then makes of its part is in its own cache. */
     size_t parts;
 } ConvShape;
 
@@ -59,7 +59,8 @@ BlemishStatus conv_open_int8(Conv **out, Engine *engine, const ConvShape *shape,
                              const float *scale, const float *bias, Error *e);
 /* src (batch, height, width, in) -> dst (batch, out_height, out_width, out); scratch holds conv_scratch bytes. */
 BlemishStatus conv_run(Conv *conv, const void *src, void *dst, void *scratch, Error *e);
-/* One part, in a parallel region; src and dst are the part's, scratch is that of all. Only part 0 counts work. */
+/* One part of those that the shape has, in a parallel region; src and dst are the part's, scratch is that of all. Only
+ * part 0 counts work. */
 BlemishStatus conv_run_part(Conv *conv, size_t part, const void *src, void *dst, void *scratch, Error *e);
 size_t conv_scratch(const Conv *conv);
 void conv_close(Conv *conv);

@@ -338,9 +338,9 @@ static BlemishStatus conv_make(Conv **out, Engine *engine, const ConvShape *shap
     dnnl_primitive_attr_t attr = NULL;
     dnnl_primitive_desc_t pd = NULL;
     const int threads = omp_get_max_threads();
-    conv->parts = shape->parts > 1 ? shape->parts : 1;
-    if (conv->parts > 1) omp_set_num_threads(1); /* what a primitive is made for */
-    const size_t tile = conv->parts > 1 ? 0 : winograd_tile(shape);
+    conv->parts = shape->parts;
+    if (conv->parts) omp_set_num_threads(1); /* a primitive runs right with no fewer threads than it was made for */
+    const size_t tile = conv->parts ? 0 : winograd_tile(shape);
     if (tile) {
         conv->p.work = conv_work(shape, (tile + 2) * (tile + 2) * shape->in * shape->out * sizeof(float));
         winograd_open(&conv->winograd, shape, tile, weight, bias, engine->threads, e);
@@ -424,14 +424,14 @@ static BlemishStatus run_parts(Conv *conv, const void *src, void *dst, void *scr
 
 BlemishStatus conv_run(Conv *conv, const void *src, void *dst, void *scratch, Error *e) {
     if (conv->winograd == NULL)
-        return conv->parts > 1 ? run_parts(conv, src, dst, scratch, e) : conv_run_part(conv, 0, src, dst, scratch, e);
+        return conv->parts ? run_parts(conv, src, dst, scratch, e) : conv_run_part(conv, 0, src, dst, scratch, e);
     winograd_run(conv->winograd, src, dst, scratch);
     work_done(&conv->p);
     return BLEMISH_OK;
 }
 
 size_t conv_scratch(const Conv *conv) {
-    return conv->winograd ? winograd_scratch(conv->winograd) : conv->parts * part_scratch(conv);
+    return conv->winograd ? winograd_scratch(conv->winograd) : (conv->parts ? conv->parts : 1) * part_scratch(conv);
 }
 
 void conv_close(Conv *conv) {

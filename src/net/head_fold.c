@@ -130,8 +130,8 @@ done:
 
 /* ---- opening --------------------------------------------------------------------------------------------- */
 
-/* Each thread's part of a strip: its classification mixes then fit a second-level cache, and products of as many rows
- * run at full speed. */
+/* Each thread's part of a strip: its mixes for a row of the kernel, 330 KB, stay in a second-level cache, and products of
+ * as many rows run at full speed. */
 enum { STRIP_PIXELS = 128 };
 
 static size_t largest(size_t a, size_t b) {
