@@ -7,7 +7,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 run() {
     python3 "$2/tools/pretrain/pretrain.py" "$folder/$3" --size 32 --batch 8 --programs 41 --threads 1 --cooldown 0.5 \
-        --objective nearest=1,program=1,local=1,instance=1,masked=1 "${@:4}"
+        --objective nearest=1,program=1,local=1,instance=1,masked=1 --own 0.5 "${@:4}"
 }
 run "$1" "$2" whole --steps 4
 run "$1" "$2" parts --steps 4 --stop-after 1 2>"$folder/stopped" && exit 1
@@ -25,6 +25,8 @@ run "$1" "$2" whole --steps 8 --rate 1 2>"$folder/refused" && exit 1
 grep -q "identity: found" "$folder/refused"
 run "$1" "$2" other --objective taste=1 2>"$folder/refused" && exit 1
 grep -q "objective: found taste" "$folder/refused"
+run "$1" "$2" other --own 2 2>"$folder/refused" && exit 1
+grep -q "own: found 2, expected 0 to 1" "$folder/refused"
 run "$1" "$2" other --batch 6 2>"$folder/refused" && exit 1
 grep -q "batch: found 6, expected a multiple of 4, 8 or more" "$folder/refused"
 PYTHONPATH=$2/tools/pretrain python3 - "$folder" <<'EOF'

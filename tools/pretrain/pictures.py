@@ -65,18 +65,43 @@ def blobs(n, size, r):
     return (noise > level[:, :, None, None]).float() * torch.from_numpy(share > 0)[:, None, None, None]
 
 
-def lay_pieces(x, step, repeats):
+def displaced(x, r):
+    """Every place is read from up to an eighth of the picture away, smoothly."""
+    n, size = len(x), x.shape[-1]
+    shift = torch.from_numpy(r.uniform(-0.25, 0.25, (n, 2, 5, 5)).astype(np.float32))
+    shift = F.interpolate(shift, (size, size), mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
+    at = torch.linspace(-1, 1, size)
+    grid = torch.stack(torch.meshgrid(at, at, indexing="xy"), 2) + shift
+    return F.grid_sample(x, grid, padding_mode="reflection", align_corners=True)
+
+
+def altered(x, r):
+    """The same surfaces as no sample of them looks: turned, enlarged, blurred or displaced, one in four each."""
+    quarter = x.shape[-1] // 4
+    middle = x[:, :, quarter:-quarter, quarter:-quarter]
+    enlarged = F.interpolate(middle, x.shape[2:], mode="bilinear", align_corners=False)
+    kinds = torch.stack([x.transpose(2, 3).flip(3), enlarged, F.avg_pool2d(x, 5, 1, 2, count_include_pad=False),
+                         displaced(x, r)])
+    return kinds[torch.from_numpy(r.integers(0, 4, len(x))), torch.arange(len(x))]
+
+
+def lay_pieces(x, step, repeats, own):
     """Lays pieces of other programs' pictures into the second half of every program's, sometimes of the same mean and
-    contrast or translucent. Returns the pictures, which picture each piece is from, and how much of every pixel is the
-    piece's (n, 1, h, w)."""
+    contrast or translucent; a part `own` of the pieces is from the same picture, altered. Returns the pictures, which
+    picture each piece is from, and how much of every pixel is the piece's (n, 1, h, w)."""
     r = generator(step, 2)
     n = len(x)
     other = torch.from_numpy((np.arange(n) + r.integers(repeats, n - repeats + 1, n)) % n)
-    (mean, deviation), (piece_mean, piece_deviation) = statistics(x), statistics(x[other])
+    pieces = x[other]
+    if own:
+        same = torch.from_numpy(generator(step, 3).uniform(0, 1, n) < own)
+        other[same] = torch.arange(n)[same]
+        pieces[same] = altered(x, generator(step, 4))[same]
+    (mean, deviation), (piece_mean, piece_deviation) = statistics(x), statistics(pieces)
     adapt = uniform(r, 0, 1, n) < 0.5
     gain = torch.where(adapt, deviation / piece_deviation, torch.ones(()))
     offset = torch.where(adapt, mean - gain * piece_mean, torch.zeros(()))
     share = blobs(n, x.shape[-1], r) * uniform(r, 0.4, 1.6, n).clamp(max=1)
     if repeats > 1:
         share *= (torch.arange(n) % repeats >= repeats // 2)[:, None, None, None]
-    return torch.lerp(x, torch.addcmul(offset, gain, x[other]), share), other, share
+    return torch.lerp(x, torch.addcmul(offset, gain, pieces), share), other, share

@@ -41,6 +41,8 @@ def arguments():
     p.add_argument("--size", type=int, default=96)
     p.add_argument("--batch", type=int, default=64)
     p.add_argument("--pieces", type=int, default=1, help="0: no pieces of other surfaces in the pictures")
+    p.add_argument("--own", type=float, default=0, metavar="SHARE",
+                   help="of the pieces, so many are of the picture itself, altered (default %(default)s)")
     p.add_argument("--rate", type=float, default=2e-3)
     p.add_argument("--muon", type=float, default=0.02, help="its learning rate; 0: AdamW alone (default %(default)s)")
     p.add_argument("--decay", type=float, default=0.05)
@@ -58,6 +60,8 @@ def arguments():
     for term in a.objective:
         if term not in TERMS:
             p.error("--objective: found %s, expected %s" % (term, ", ".join(TERMS)))
+    if not 0 <= a.own <= 1:
+        p.error("--own: found %g, expected 0 to 1" % a.own)
     if a.batch < 2 * repeats(a) or a.batch % repeats(a):
         p.error("--batch: found %d, expected a multiple of %d, %d or more" % (a.batch, repeats(a), 2 * repeats(a)))
     return a
@@ -66,7 +70,7 @@ def arguments():
 class Network(torch.nn.Module):
     def __init__(self, a):
         super().__init__()
-        self.weights, self.pieces, self.repeats = a.objective, a.pieces, repeats(a)
+        self.weights, self.pieces, self.repeats, self.own = a.objective, a.pieces, repeats(a), a.own
         self.nearest = objectives.Nearest()
         self.trunk = Trunk()
         if self.weights.keys() & {"program", "local"}:
@@ -81,7 +85,7 @@ class Network(torch.nn.Module):
         draw = torch.Generator().manual_seed(step)
         other, share, terms = torch.arange(len(x)), torch.zeros_like(x[:, :1]), {}
         if self.pieces:
-            x, other, share = lay_pieces(x, step, self.repeats)
+            x, other, share = lay_pieces(x, step, self.repeats, self.own)
         seen = x
         if "masked" in self.weights:
             seen, hidden = objectives.Masked.hide(x, draw)
