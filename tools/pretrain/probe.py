@@ -19,14 +19,15 @@ GOOD, TEST, EACH = 24, 16, 4
 HELD_OUT = "brushed,leather,rolled,wood,weave,casting,capsule,granite"
 
 
-def lifted(trunk, rgb, device):
-    """(n, h/8 * w/8, 384) half: what the heads see, before their enlargement."""
+def lifted(trunk, rgb, device, layers):
+    """(n, h/8 * w/8, 384, 128 of layer2 and 256 of layer3): what the heads see, before their enlargement."""
     out = []
     with torch.no_grad():
         for at in range(0, len(rgb), 64):
             f2, f3 = trunk(normalised(rgb[at:at + 64]).to(device).contiguous(memory_format=torch.channels_last))
             f3 = F.interpolate(f3, f2.shape[2:], mode="bilinear", align_corners=True)
-            out.append(F.avg_pool2d(torch.cat([f2, f3], 1), 3, 1, 1).flatten(2).transpose(1, 2))
+            seen = torch.cat([f for f, layer in ((f2, "2"), (f3, "3")) if layer in layers], 1)
+            out.append(F.avg_pool2d(seen, 3, 1, 1).flatten(2).transpose(1, 2))
     return torch.cat(out)
 
 
@@ -49,7 +50,7 @@ def auroc(good, bad):
     return greater + 0.5 * (bad[:, None] == good[None]).mean()
 
 
-def probe(trunk, size, device="cpu", nuisance=0.5):
+def probe(trunk, size, device="cpu", nuisance=0.5, layers="23"):
     """{family: AUROC}, {defect: AUROC}, and the mean AUROC over the families with plain distances."""
     surfaces = Surfaces(size=size, seed=90001, nuisance=nuisance)
     kinds = len(surfaces.defect_names)
@@ -57,7 +58,7 @@ def probe(trunk, size, device="cpu", nuisance=0.5):
     defects = np.concatenate([np.full(GOOD + TEST, -1), np.repeat(np.arange(kinds), EACH)])
     for program in range(len(surfaces.families)):
         rgb, _ = surfaces.paint(np.full(len(defects), program), np.arange(len(defects)), defects)
-        features = lifted(trunk, rgb, device)
+        features = lifted(trunk, rgb, device, layers)
         s = scores(features[:GOOD], features[GOOD:], False)
         plain.append(auroc(s[:TEST], s[TEST:]))
         s = scores(features[:GOOD], features[GOOD:], True)
@@ -73,6 +74,7 @@ def main():
     p.add_argument("weights", nargs="+")
     p.add_argument("--size", type=int, default=128)
     p.add_argument("--without", default=HELD_OUT)
+    p.add_argument("--layers", default="23", choices=("2", "3", "23"), help="whose features are judged (default %(default)s)")
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--families", action="store_true", help="print every family")
     a = p.parse_args()
@@ -81,7 +83,7 @@ def main():
     for weights in a.weights:
         torch.manual_seed(0)
         trunk = (Trunk().eval() if weights == "random" else load(weights)).to(device, memory_format=torch.channels_last)
-        by_family, by_defect, plain = probe(trunk, a.size, device)
+        by_family, by_defect, plain = probe(trunk, a.size, device, layers=a.layers)
         print("%s: AUROC %.4f, held-out families %.4f, plain distances %.4f; %s" %
               (weights, np.mean(list(by_family.values())), np.mean([by_family[f] for f in a.without.split(",")]), plain,
                ", ".join("%s %.3f" % i for i in by_defect.items())), flush=True)
