@@ -1,4 +1,5 @@
-/* A folder for all tests of a program: open_folder and close_folder are cmocka's set-up and tear-down of the group. */
+/* A folder for all tests of a program, or a fresh one for each: open_folder and close_folder are cmocka's set-up and
+ * tear-down of the group or of a test. */
 #ifndef HELPER_FOLDER_H
 #define HELPER_FOLDER_H
 

@@ -1,4 +1,5 @@
 /* blemish_dataset_check: every problem is found where it is, and nowhere else. */
+#include "helper_folder.h"
 #include "helper_image.h"
 #include "helper_layouts.h"
 
@@ -7,27 +8,14 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static char root[PATH_SIZE];
-
-static int set_up(void **state) {
-    (void)state;
-    folder_make(root);
-    return 0;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    folder_remove(root);
-    return 0;
-}
-
 static BlemishDataset *open_set(const char *name, bool tolerant) {
     char path[PATH_SIZE];
     BlemishDatasetSettings settings;
     BlemishDataset *d;
     blemish_dataset_defaults(&settings);
     settings.tolerant = tolerant;
-    assert_ok(blemish_dataset_open(&d, *name ? path_in(path, root, name) : root, &settings), blemish_dataset_error(d));
+    assert_ok(blemish_dataset_open(&d, *name ? path_in(path, folder, name) : folder, &settings),
+              blemish_dataset_error(d));
     return d;
 }
 
@@ -42,11 +30,11 @@ static BlemishDataReport check(BlemishDataset *d) {
     return report;
 }
 
-/* Exactly one problem of the kind begins with the path below root and holds the rest. */
+/* Exactly one problem of the kind begins with the path below the folder and holds the rest. */
 static void expect_problem(const BlemishDataReport *r, BlemishProblemKind kind, const char *path, const char *rest) {
     char start[PATH_SIZE];
     size_t found = 0;
-    path_in(start, root, path);
+    path_in(start, folder, path);
     for (size_t i = 0; i < r->problem_count; i++)
         found += r->problems[i].kind == kind && !strncmp(r->problems[i].text, start, strlen(start)) &&
                  strstr(r->problems[i].text, rest);
@@ -61,8 +49,8 @@ static void sound_fixtures_have_no_problem(void **state) {
     (void)state;
     const Fixture *f;
     for (size_t i = 0; (f = fixture_at(i)); i++) {
-        folder_make(root);
-        f->write(root);
+        folder_make(folder);
+        f->write(folder);
         BlemishDataset *d = open_set(f->path, true);
         BlemishDataReport r = check(d);
         if (r.problem_count) fail_msg("%s: %s", f->name, r.problems[0].text);
@@ -84,15 +72,15 @@ static void sound_fixtures_have_no_problem(void **state) {
         assert_int_equal(r.sizes[0].height, FIXTURE_HEIGHT);
         assert_int_equal(r.sizes[0].count, images);
         blemish_dataset_close(d);
-        folder_remove(root);
+        folder_remove(folder);
     }
 }
 
 static void copy(const char *from, const char *to) {
     char path[PATH_SIZE];
     size_t size;
-    uint8_t *bytes = file_read(path_in(path, root, from), &size);
-    put_bytes(root, to, bytes, size);
+    uint8_t *bytes = file_read(path_in(path, folder, from), &size);
+    put_bytes(folder, to, bytes, size);
     free(bytes);
 }
 
@@ -102,24 +90,24 @@ static void put_sized(const char *name, size_t width, size_t height, uint8_t val
     BlemishImage mask;
     assert_ok(image_new(&mask, width, height, 1, &e), e.text);
     memset(image_pixels(&mask), value, width * height);
-    assert_ok(image_write_png(&mask, path_in(path, root, name), &e), e.text);
+    assert_ok(image_write_png(&mask, path_in(path, folder, name), &e), e.text);
     image_free(&mask);
 }
 
 static void every_problem_is_found(void **state) {
     (void)state;
-    for (char name[] = "a.png"; *name <= 'j'; ++*name) put_picture(root, name, false);
+    for (char name[] = "a.png"; *name <= 'j'; ++*name) put_picture(folder, name, false);
     copy("a.png", "a2.png"); /* the same split */
     copy("b.png", "b2.png"); /* the other one */
-    put_text(root, "torn.png", "%s", "\x89PNG\r\n\x1a\n");
-    put_text(root, "torn2.png", "%s", "\x89PNG\r\n\x1a\n"); /* not an image, so not an image that is there twice */
-    put_mask(root, "black.png", false);
-    put_mask(root, "square.png", true);
-    put_text(root, "broken.png", "?");
+    put_text(folder, "torn.png", "%s", "\x89PNG\r\n\x1a\n");
+    put_text(folder, "torn2.png", "%s", "\x89PNG\r\n\x1a\n"); /* not an image, so not an image that is there twice */
+    put_mask(folder, "black.png", false);
+    put_mask(folder, "square.png", true);
+    put_text(folder, "broken.png", "?");
     put_sized("small.png", 20, 18, 255);
     put_sized("large.png", 80, 80, 0);
-    put_text(root, "box.txt", "0 0.5 0.5 0.1 0.1\n");
-    put_text(root, "list.csv",
+    put_text(folder, "box.txt", "0 0.5 0.5 0.1 0.1\n");
+    put_text(folder, "list.csv",
              "path,label,mask,split\n"
              "a.png,good,,train\na2.png,good,,train\nb.png,good,,train\nb2.png,good,,test\n"
              "torn.png,good,,train\ntorn2.png,good,,test\nmissing.png,good,,train\n"
@@ -154,7 +142,7 @@ static void every_problem_is_found(void **state) {
     BlemishDatasetSettings settings; /* whoever trains is told at once */
     char path[PATH_SIZE];
     blemish_dataset_defaults(&settings);
-    assert_int_equal(blemish_dataset_open(&d, path_in(path, root, "list.csv"), &settings), BLEMISH_ERROR_FORMAT);
+    assert_int_equal(blemish_dataset_open(&d, path_in(path, folder, "list.csv"), &settings), BLEMISH_ERROR_FORMAT);
     assert_non_null(strstr(blemish_dataset_error(d), "line 8: path: found "));
     BlemishDataReport report;
     assert_int_equal(blemish_dataset_check(d, &report, NULL, NULL), BLEMISH_ERROR_ARGUMENT);
@@ -165,8 +153,8 @@ static void every_problem_is_found(void **state) {
 /* What a file name holds cannot make a second line. */
 static void problems_are_one_line_each(void **state) {
     (void)state;
-    put_picture(root, "good/a.png", false);
-    put_text(root, "good/b\n\x1b[31m.png", "?");
+    put_picture(folder, "good/a.png", false);
+    put_text(folder, "good/b\n\x1b[31m.png", "?");
     BlemishDataset *d = open_set("", true);
     BlemishDataReport r = check(d);
     assert_int_equal(r.problem_count, 1);
@@ -178,7 +166,7 @@ static void problems_are_one_line_each(void **state) {
 static void sizes_are_the_most_frequent_first(void **state) {
     (void)state;
     char path[PATH_SIZE];
-    assert_int_equal(mkdir(path_in(path, root, "good"), 0777), 0);
+    assert_int_equal(mkdir(path_in(path, folder, "good"), 0777), 0);
     put_sized("good/1.png", 7, 9, 1);
     put_sized("good/2.png", 30, 9, 2);
     put_sized("good/3.png", 30, 9, 3);
@@ -201,14 +189,14 @@ static void resized_masks_are_counted(void **state) {
     static const char labelme[] =
         "{\"shapes\": [{\"points\": [[1, 1], [9, 1], [9, 9]], \"shape_type\": \"polygon\"}], \"imageWidth\": %d, "
         "\"imageHeight\": 36}";
-    for (char name[] = "a.png"; *name <= 'h'; ++*name) put_picture(root, name, true);
-    put_mask(root, "square.png", true);
+    for (char name[] = "a.png"; *name <= 'h'; ++*name) put_picture(folder, name, true);
+    put_mask(folder, "square.png", true);
     put_sized("small.png", 20, 18, 255);
     put_sized("black.png", 20, 18, 0);
-    put_text(root, "broken.png", "?");
-    put_text(root, "same.json", labelme, FIXTURE_WIDTH);
-    put_text(root, "wide.json", labelme, 2 * FIXTURE_WIDTH);
-    put_text(root, "list.csv",
+    put_text(folder, "broken.png", "?");
+    put_text(folder, "same.json", labelme, FIXTURE_WIDTH);
+    put_text(folder, "wide.json", labelme, 2 * FIXTURE_WIDTH);
+    put_text(folder, "list.csv",
              "path,label,mask,split\n"
              "a.png,defect,square.png,train\nb.png,defect,same.json,train\nc.png,defect,black.png,train\n"
              "d.png,defect,broken.png,train\ne.png,good,small.png,train\nf.png,defect,small.png,train\n"
@@ -221,7 +209,7 @@ static void resized_masks_are_counted(void **state) {
         char path[PATH_SIZE];
         assert_ok(blemish_dataset_resized_masks(d, (BlemishSplit)split, &count, &first), blemish_dataset_error(d));
         assert_int_equal(count, counts[split]);
-        assert_string_equal(blemish_dataset_sample(d, first).path, path_in(path, root, first_names[split]));
+        assert_string_equal(blemish_dataset_sample(d, first).path, path_in(path, folder, first_names[split]));
     }
     size_t count;
     assert_int_equal(blemish_dataset_resized_masks(d, BLEMISH_SPLIT_TEST, &count, NULL), BLEMISH_ERROR_ARGUMENT);
@@ -231,9 +219,9 @@ static void resized_masks_are_counted(void **state) {
 /* MVTec LOCO's are in no split: told, and neither trained nor tested on. */
 static void validation_images_are_told(void **state) {
     (void)state;
-    fixture_named("loco")->write(root);
-    put_picture(root, "validation/good/001.bmp", false);
-    put_text(root, "validation/good/notes.txt", "?");
+    fixture_named("loco")->write(folder);
+    put_picture(folder, "validation/good/001.bmp", false);
+    put_text(folder, "validation/good/notes.txt", "?");
     BlemishDataset *d = open_set("", true);
     BlemishDataReport r = check(d);
     assert_int_equal(r.validation, 2);
@@ -250,7 +238,7 @@ static int stop_at_two(void *user, const BlemishProgress *p) {
 
 static void a_check_can_be_stopped(void **state) {
     (void)state;
-    fixture_named("mvtec")->write(root);
+    fixture_named("mvtec")->write(folder);
     BlemishDataset *d = open_set("", true);
     BlemishDataReport r;
     assert_int_equal(blemish_dataset_check(d, &r, stop_at_two, NULL), BLEMISH_ERROR_INTERRUPTED);
@@ -263,12 +251,12 @@ static void a_check_can_be_stopped(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sound_fixtures_have_no_problem),
-        cmocka_unit_test_setup_teardown(every_problem_is_found, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(problems_are_one_line_each, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(sizes_are_the_most_frequent_first, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(resized_masks_are_counted, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(validation_images_are_told, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_check_can_be_stopped, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(every_problem_is_found, open_folder, close_folder),
+        cmocka_unit_test_setup_teardown(problems_are_one_line_each, open_folder, close_folder),
+        cmocka_unit_test_setup_teardown(sizes_are_the_most_frequent_first, open_folder, close_folder),
+        cmocka_unit_test_setup_teardown(resized_masks_are_counted, open_folder, close_folder),
+        cmocka_unit_test_setup_teardown(validation_images_are_told, open_folder, close_folder),
+        cmocka_unit_test_setup_teardown(a_check_can_be_stopped, open_folder, close_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

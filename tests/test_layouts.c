@@ -1,5 +1,6 @@
 /* The published layouts: read as they are, split as published, trained on and evaluated; damaged ones refused. */
 #include "data/layout.h"
+#include "helper_folder.h"
 #include "helper_layouts.h"
 #include "train/train.h"
 
@@ -9,31 +10,17 @@
 #include <string.h>
 #include <unistd.h>
 
-static char root[PATH_SIZE];
-
-static int set_up(void **state) {
-    (void)state;
-    folder_make(root);
-    return 0;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    folder_remove(root);
-    return 0;
-}
-
 static BlemishDatasetSettings settings_new(void) {
     BlemishDatasetSettings s;
     blemish_dataset_defaults(&s);
     return s;
 }
 
-/* What to open of a fixture written to root; in one of a few buffers that take turns. */
+/* What to open of a fixture written to the folder; in one of a few buffers that take turns. */
 static const char *at(const char *name) {
     static char paths[4][PATH_SIZE];
     static unsigned turn;
-    return *name ? path_in(paths[turn++ % 4], root, name) : root;
+    return *name ? path_in(paths[turn++ % 4], folder, name) : folder;
 }
 
 static Manifest open_fixture(const Fixture *f, const BlemishDatasetSettings *settings) {
@@ -57,29 +44,29 @@ static void fixtures_are_read_as_they_are(void **state) {
     (void)state;
     const Fixture *f;
     for (size_t i = 0; (f = fixture_at(i)); i++) {
-        folder_make(root);
-        f->write(root);
+        folder_make(folder);
+        f->write(folder);
         for (int named = 0; named < 2; named++) {
             BlemishDatasetSettings settings = settings_new();
             if (named) settings.layout = f->layout;
             Manifest m = open_fixture(f, &settings);
-            char *text = manifest_text(&m, root);
+            char *text = manifest_text(&m, folder);
             assert_string_equal(m.layout, f->layout);
             if (f->expected) assert_string_equal(text, f->expected);
             free(text);
             manifest_close(&m);
         }
-        folder_remove(root);
+        folder_remove(folder);
     }
 }
 
 static void folder_takes_every_mask(void **state) {
     (void)state;
-    fixture_named("folder")->write(root);
+    fixture_named("folder")->write(folder);
     BlemishDatasetSettings settings = settings_new();
     settings.test_fraction = 0;
     Manifest m = open_fixture(fixture_named("folder"), &settings);
-    char *text = manifest_text(&m, root);
+    char *text = manifest_text(&m, folder);
     assert_string_equal(text, "defect/1.png 1 0 defect masks/1.png\ndefect/2.png 1 0 defect masks/2.json\n"
                               "defect/3.png 1 0 defect masks/3.txt\ndefect/4.png 1 0 defect -\n"
                               "good/a.png 0 0 good -\ngood/b.png 0 0 good -\n");
@@ -106,7 +93,7 @@ static const Sample *sample_named(const Manifest *m, const char *end) {
 static void kolektor_masks_follow_the_split_files(void **state) {
     (void)state;
     const Fixture *f = fixture_named("ksdd2");
-    f->write(root);
+    f->write(folder);
     for (int published = 1; published >= 0; published--) {
         for (int masks = 0; masks <= 2; masks++) {
             BlemishDatasetSettings settings = settings_new();
@@ -145,7 +132,7 @@ static void kolektor_masks_follow_the_split_files(void **state) {
 static void sensum_folds_part_the_images(void **state) {
     (void)state;
     const Fixture *f = fixture_named("sensum");
-    f->write(root);
+    f->write(folder);
     for (int published = 1; published >= 0; published--) {
         int tested[12] = {0};
         for (int fold = 0; fold < 3; fold++) {
@@ -174,7 +161,7 @@ static void sensum_folds_part_the_images(void **state) {
 static void sensum_masks_follow_the_ratio(void **state) {
     (void)state;
     const Fixture *f = fixture_named("sensum");
-    f->write(root);
+    f->write(folder);
     for (int quarter = 0; quarter <= 4; quarter++) { /* lists exist for 0, 50 and 100 %; the others are drawn */
         BlemishDatasetSettings settings = settings_new();
         settings.mask_ratio = quarter / 4.0;
@@ -194,7 +181,7 @@ static void sensum_masks_follow_the_ratio(void **state) {
 static void visa_without_its_table_is_split_by_seed(void **state) {
     (void)state;
     const Fixture *f = fixture_named("visa");
-    f->write(root);
+    f->write(folder);
     assert_int_equal(unlink(at("split_csv/1cls.csv")), 0);
     BlemishDatasetSettings settings = settings_new();
     Manifest m = open_fixture(f, &settings);
@@ -209,7 +196,7 @@ static void visa_without_its_table_is_split_by_seed(void **state) {
 static void a_folder_may_be_named_by_a_dot(void **state) {
     (void)state;
     char before[PATH_SIZE];
-    fixture_named("visa")->write(root);
+    fixture_named("visa")->write(folder);
     assert_non_null(getcwd(before, sizeof before));
     assert_int_equal(chdir(at("candle")), 0);
     Error e = {0};
@@ -229,12 +216,12 @@ static void masks_are_drawn_for_any_layout(void **state) {
     char name[64];
     for (int i = 0; i < IMAGES; i++) {
         snprintf(name, sizeof name, "train/%s/%02d.png", i % 2 ? "good" : "dent", i);
-        put_text(root, name, "%d", i);
+        put_text(folder, name, "%d", i);
         snprintf(name, sizeof name, "ground_truth/dent/%02d_mask.png", i);
-        if (i % 2 == 0) put_text(root, name, "%d", i);
+        if (i % 2 == 0) put_text(folder, name, "%d", i);
     }
-    put_text(root, "test/dent/x.png", "x");
-    put_text(root, "ground_truth/dent/x_mask.png", "x");
+    put_text(folder, "test/dent/x.png", "x");
+    put_text(folder, "ground_truth/dent/x_mask.png", "x");
     bool before[IMAGES] = {false}, seeds_differ = false;
     for (int masks = 0; masks <= IMAGES / 2; masks++) {
         for (uint64_t seed = 0; seed < 2; seed++) {
@@ -247,7 +234,7 @@ static void masks_are_drawn_for_any_layout(void **state) {
             }
             Error e = {0};
             Manifest m;
-            assert_ok(manifest_open(&m, root, &settings, &e), e.text);
+            assert_ok(manifest_open(&m, folder, &settings, &e), e.text);
             assert_int_equal(count(&m, BLEMISH_SPLIT_TRAIN, BLEMISH_LABEL_DEFECT, true), masks);
             assert_int_equal(count(&m, BLEMISH_SPLIT_TRAIN, BLEMISH_LABEL_DEFECT, false), IMAGES / 2);
             assert_int_equal(count(&m, BLEMISH_SPLIT_TEST, BLEMISH_LABEL_DEFECT, true), 1);
@@ -307,8 +294,8 @@ static void every_fixture_trains_and_evaluates(void **state) {
     (void)state;
     const Fixture *f;
     for (size_t i = 0; (f = fixture_at(i)); i++) {
-        folder_make(root);
-        f->write(root);
+        folder_make(folder);
+        f->write(folder);
         const bool unsupervised = !strcmp(f->layout, "mvtec") || !strcmp(f->layout, "visa");
         BlemishDatasetSettings settings = fixture_settings(f);
         train_and_evaluate(f, &settings, unsupervised ? "unsupervised" : "supervised");
@@ -318,7 +305,7 @@ static void every_fixture_trains_and_evaluates(void **state) {
             settings.mask_count = 1;
             train_and_evaluate(f, &settings, "supervised");
         }
-        folder_remove(root);
+        folder_remove(folder);
     }
 }
 
@@ -398,8 +385,8 @@ static void a_damaged_file_is_named(void **state) {
             size_t size;
             Error e = {0};
             const BlemishSplit split = k & 1 ? BLEMISH_SPLIT_TEST : BLEMISH_SPLIT_TRAIN;
-            folder_make(root);
-            f->write(root);
+            folder_make(folder);
+            f->write(folder);
             pick_file(f, split, k & 2, path);
             if (*path) {
                 assert_ok(file_load(path, "a file", 1 << 20, &bytes, &size, &e), e.text);
@@ -408,7 +395,7 @@ static void a_damaged_file_is_named(void **state) {
                 check_damaged(f, path, split, k & 2, session);
                 ++*(k & 2 ? &masks : &images);
             }
-            folder_remove(root);
+            folder_remove(folder);
         }
     assert_int_equal(images, 2 * 9);
     assert_int_equal(masks, 9 + 5); /* no mask is for training in mvtec, loco, btad and visa */
@@ -434,8 +421,8 @@ static void sets_without_good_images_are_refused(void **state) {
     for (size_t i = 0; (f = fixture_at(i)); i++) {
         BlemishDatasetSettings settings = fixture_settings(f);
         if (!strcmp(f->name, "ksdd2")) settings.mask_count = 2;
-        folder_make(root);
-        f->write(root);
+        folder_make(folder);
+        f->write(folder);
         Manifest m = open_fixture(f, &settings);
         for (size_t k = 0; k < m.count; k++)
             if (m.samples[k].split == BLEMISH_SPLIT_TRAIN && m.samples[k].label == BLEMISH_LABEL_GOOD)
@@ -456,7 +443,7 @@ static void sets_without_good_images_are_refused(void **state) {
             blemish_recipe_close(r);
         }
         blemish_dataset_close(d);
-        folder_remove(root);
+        folder_remove(folder);
     }
 }
 
@@ -495,9 +482,9 @@ static void split_lists_are_what_python_wrote(void **state) {
     Error e = {0};
     SplitList lists[2];
     for (int i = 0; i < 3; i++) {
-        if (i == 0) put_bytes(root, "s.pyb", protocol_2, sizeof protocol_2 - 1);
-        if (i == 1) put_bytes(root, "s.pyb", protocol_4, sizeof protocol_4 - 1);
-        if (i == 2) put_split(root, "s.pyb", train, 3, test, 1);
+        if (i == 0) put_bytes(folder, "s.pyb", protocol_2, sizeof protocol_2 - 1);
+        if (i == 1) put_bytes(folder, "s.pyb", protocol_4, sizeof protocol_4 - 1);
+        if (i == 2) put_split(folder, "s.pyb", train, 3, test, 1);
         assert_ok(split_lists_read(lists, 2, 3, at("s.pyb"), &e), e.text);
         assert_int_equal(lists[0].count, 3);
         assert_int_equal(lists[1].count, 1);
@@ -514,7 +501,7 @@ static void split_lists_are_what_python_wrote(void **state) {
     assert_memory_equal(bytes, protocol_4, size);
     array_free(bytes);
 
-    put_bytes(root, "n.pckl", numpy, sizeof numpy - 1);
+    put_bytes(folder, "n.pckl", numpy, sizeof numpy - 1);
     assert_ok(split_lists_read(lists, 1, 3, at("n.pckl"), &e), e.text);
     assert_int_equal(lists[0].count, 3);
     expect_entry(&lists[0], 0, "005", true);
@@ -539,7 +526,7 @@ static void split_lists_survive_damage(void **state) {
             memcpy(damaged, whole[w].bytes, n);
             for (int flips = i < n ? 0 : 1 + (int)(i % 3); flips > 0; flips--)
                 damaged[random_below(&r, (uint32_t)n)] ^= (char)(1 << random_below(&r, 8));
-            put_bytes(root, "s", damaged, length);
+            put_bytes(folder, "s", damaged, length);
             Error e = {0};
             SplitList lists[2];
             if (split_lists_read(lists, whole[w].lists, 1, at("s"), &e) == BLEMISH_OK) {
@@ -560,35 +547,35 @@ static void damaged_kolektor(void **state) {
     (void)state;
     const Pair train[] = {{10000, true}, {10301, true}, {99999, true}}, test[] = {{20000, true}};
     BlemishDatasetSettings settings = settings_new();
-    fixture_named("ksdd2")->write(root);
+    fixture_named("ksdd2")->write(folder);
     settings.mask_count = 1;
-    put_split(root, "split_weakly_1.pyb", train, 3, test, 1);
+    put_split(folder, "split_weakly_1.pyb", train, 3, test, 1);
     refuse("", &settings, BLEMISH_ERROR_FORMAT, "split_weakly_1.pyb: id 99999: found no file ");
-    put_split(root, "split_weakly_1.pyb", train, 3, NULL, 0);
+    put_split(folder, "split_weakly_1.pyb", train, 3, NULL, 0);
     refuse("", &settings, BLEMISH_ERROR_FORMAT, "split_weakly_1.pyb: found no tuple of 2 lists");
-    put_bytes(root, "split_weakly_1.pyb", protocol_4, 20);
+    put_bytes(folder, "split_weakly_1.pyb", protocol_4, 20);
     refuse("", &settings, BLEMISH_ERROR_FORMAT, "split_weakly_1.pyb: pickle: ");
     const char hostile[] = "\x80\2cos\nsystem\nU\x09rm -rf ~/\x85R.";
-    put_bytes(root, "split_weakly_1.pyb", hostile, sizeof hostile - 1);
+    put_bytes(folder, "split_weakly_1.pyb", hostile, sizeof hostile - 1);
     refuse("", &settings, BLEMISH_ERROR_FORMAT, "split_weakly_1.pyb: pickle: refuses global 'os.system'");
     const char outside[] = "\x80\2]U\x06../../\x88\x86"
                            "a]\x86.";
-    put_bytes(root, "split_weakly_1.pyb", outside, sizeof outside - 1);
+    put_bytes(folder, "split_weakly_1.pyb", outside, sizeof outside - 1);
     refuse("", &settings, BLEMISH_ERROR_FORMAT, "list 0, entry 0: found another id");
     const char maybe[] = "\x80\2]K\1K\2\x86"
                          "a]\x86.";
-    put_bytes(root, "split_weakly_1.pyb", maybe, sizeof maybe - 1);
+    put_bytes(folder, "split_weakly_1.pyb", maybe, sizeof maybe - 1);
     refuse("", &settings, BLEMISH_ERROR_FORMAT, "list 0, entry 0: found another second part, expected True or False");
     const char flat[] = "\x80\2]K\1a]\x86.";
-    put_bytes(root, "split_weakly_1.pyb", flat, sizeof flat - 1);
+    put_bytes(folder, "split_weakly_1.pyb", flat, sizeof flat - 1);
     refuse("", &settings, BLEMISH_ERROR_FORMAT, "list 0, entry 0: found no pair, expected (id, is_segmented)");
 
     settings = settings_new();
     assert_int_equal(unlink(at("train/10001_GT.png")), 0);
     refuse("", &settings, BLEMISH_ERROR_FORMAT, "train/10001_GT.png: found no such mask, expected one for every image");
-    put_text(root, "train/10001_GT.png", "no picture");
+    put_text(folder, "train/10001_GT.png", "no picture");
     refuse("", &settings, BLEMISH_ERROR_FORMAT, "train/10001_GT.png: content: found none of the known signatures");
-    put_mask(root, "train/10001_GT.png", false);
+    put_mask(folder, "train/10001_GT.png", false);
     assert_int_equal(rename(at("test"), at("tset")), 0);
     refuse("", &settings, BLEMISH_ERROR_IO, "/test: No such file");
 }
@@ -597,13 +584,13 @@ static void damaged_sensum(void **state) {
     (void)state;
     const Pair train[] = {{1, true}, {77, true}};
     BlemishDatasetSettings settings = settings_new();
-    fixture_named("sensum")->write(root);
-    put_split(root, "sensum_splits/capsule/0/train/pos_100.pckl", train, 2, NULL, 0);
+    fixture_named("sensum")->write(folder);
+    put_split(folder, "sensum_splits/capsule/0/train/pos_100.pckl", train, 2, NULL, 0);
     refuse("", &settings, BLEMISH_ERROR_FORMAT, "pos_100.pckl: id 077: found no file ");
     assert_int_equal(unlink(at("sensum_splits/capsule/1/test/neg.pckl")), 0);
     settings.fold = 1;
     refuse("", &settings, BLEMISH_ERROR_IO, "sensum_splits/capsule/1/test/neg.pckl: No such file");
-    put_split(root, "sensum_splits/capsule/2/test/pos.pckl", train, 1, NULL, 0);
+    put_split(folder, "sensum_splits/capsule/2/test/pos.pckl", train, 1, NULL, 0);
     settings.fold = 2; /* 1 is a training image of fold 2 too */
     refuse("", &settings, BLEMISH_ERROR_FORMAT, "positive/data/001.png twice");
     assert_int_equal(rename(at("capsule/positive/data"), at("data")), 0);
@@ -615,7 +602,7 @@ static void damaged_sensum(void **state) {
 static void damaged_visa(void **state) {
     (void)state;
     BlemishDatasetSettings settings = settings_new();
-    fixture_named("visa")->write(root);
+    fixture_named("visa")->write(folder);
     refuse("", &settings, BLEMISH_ERROR_ARGUMENT, "category: found candle, pcb1, expected one to be chosen");
     static const struct {
         const char *table, *part;
@@ -640,7 +627,7 @@ static void damaged_visa(void **state) {
          "line 2: mask: found ", BLEMISH_ERROR_FORMAT},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        put_text(root, "split_csv/1cls.csv", "%s", bad[i].table);
+        put_text(folder, "split_csv/1cls.csv", "%s", bad[i].table);
         refuse("candle", &settings, bad[i].status, bad[i].part);
     }
     assert_int_equal(unlink(at("split_csv/1cls.csv")), 0);
@@ -651,21 +638,21 @@ static void damaged_visa(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fixtures_are_read_as_they_are),
-        cmocka_unit_test_setup_teardown(folder_takes_every_mask, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(kolektor_masks_follow_the_split_files, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(sensum_folds_part_the_images, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(sensum_masks_follow_the_ratio, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(visa_without_its_table_is_split_by_seed, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_folder_may_be_named_by_a_dot, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(masks_are_drawn_for_any_layout, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(folder_takes_every_mask, open_folder, close_folder),
+        cmocka_unit_test_setup_teardown(kolektor_masks_follow_the_split_files, open_folder, close_folder),
+        cmocka_unit_test_setup_teardown(sensum_folds_part_the_images, open_folder, close_folder),
+        cmocka_unit_test_setup_teardown(sensum_masks_follow_the_ratio, open_folder, close_folder),
+        cmocka_unit_test_setup_teardown(visa_without_its_table_is_split_by_seed, open_folder, close_folder),
+        cmocka_unit_test_setup_teardown(a_folder_may_be_named_by_a_dot, open_folder, close_folder),
+        cmocka_unit_test_setup_teardown(masks_are_drawn_for_any_layout, open_folder, close_folder),
         cmocka_unit_test(every_fixture_trains_and_evaluates),
         cmocka_unit_test(a_damaged_file_is_named),
         cmocka_unit_test(sets_without_good_images_are_refused),
-        cmocka_unit_test_setup_teardown(split_lists_are_what_python_wrote, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(split_lists_survive_damage, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(damaged_kolektor, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(damaged_sensum, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(damaged_visa, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(split_lists_are_what_python_wrote, open_folder, close_folder),
+        cmocka_unit_test_setup_teardown(split_lists_survive_damage, open_folder, close_folder),
+        cmocka_unit_test_setup_teardown(damaged_kolektor, open_folder, close_folder),
+        cmocka_unit_test_setup_teardown(damaged_sensum, open_folder, close_folder),
+        cmocka_unit_test_setup_teardown(damaged_visa, open_folder, close_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -151,13 +151,13 @@ void engine_library_version(char text[32]) {
 
 /* ---- primitives ------------------------------------------------------------------------------------------ */
 
-static void memories_destroy(dnnl_memory_t *const memories[], size_t count) {
+static void memories_destroy(const dnnl_memory_t *memories, size_t count) {
     for (size_t i = 0; i < count; i++)
-        if (*memories[i]) dnnl_memory_destroy(*memories[i]);
+        if (memories[i]) dnnl_memory_destroy(memories[i]);
 }
 
 static void primitive_close(Primitive *p) {
-    memories_destroy((dnnl_memory_t *[]){&p->src, &p->dst, &p->scratch, &p->weight, &p->bias, &p->scale}, 6);
+    memories_destroy((dnnl_memory_t[]){p->src, p->dst, p->scratch, p->weight, p->bias, p->scale}, 6);
     if (p->primitive) dnnl_primitive_destroy(p->primitive);
 }
 
@@ -313,7 +313,7 @@ done:
 static void close_parts(Conv *conv) {
     for (size_t i = 0; conv->others && i + 1 < conv->parts; i++) {
         Primitive *p = &conv->others[i];
-        memories_destroy((dnnl_memory_t *[]){&p->src, &p->dst, &p->scratch}, 3);
+        memories_destroy((dnnl_memory_t[]){p->src, p->dst, p->scratch}, 3);
         if (p->stream) dnnl_stream_destroy(p->stream);
     }
     array_free(conv->others);

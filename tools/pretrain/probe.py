@@ -1,6 +1,6 @@
 """How well a backbone's features tell procedural defects, which no backbone is trained on, from good samples.
 
-usage: probe.py WEIGHTS|random ... [--size 128] [--without FAMILIES]
+usage: probe.py WEIGHTS|random ... [--size 128] [--without FAMILIES] [--layers 2|3|23]
 For one new material of every family: a nearest-neighbour detector on layer2 and layer3 (averaged over 3x3, layer3 enlarged
 to layer2, as the heads do) knows 24 good samples and judges 16 good ones and 40 with defects, four of each kind. A
 picture's score is its place farthest from all places it knows. Prints the mean AUROC over the families, that over the
@@ -20,7 +20,7 @@ HELD_OUT = "brushed,leather,rolled,wood,weave,casting,capsule,granite"
 
 
 def lifted(trunk, rgb, device, layers):
-    """(n, h/8 * w/8, 384, 128 of layer2 and 256 of layer3): what the heads see, before their enlargement."""
+    """(n, h/8 * w/8, channels of the layers: 128 and 256): what the heads see, before their enlargement."""
     out = []
     with torch.no_grad():
         for at in range(0, len(rgb), 64):
@@ -74,7 +74,8 @@ def main():
     p.add_argument("weights", nargs="+")
     p.add_argument("--size", type=int, default=128)
     p.add_argument("--without", default=HELD_OUT)
-    p.add_argument("--layers", default="23", choices=("2", "3", "23"), help="whose features are judged (default %(default)s)")
+    p.add_argument("--layers", default="23", choices=("2", "3", "23"),
+                   help="whose features are judged (default %(default)s)")
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--families", action="store_true", help="print every family")
     a = p.parse_args()
